@@ -1,0 +1,116 @@
+{
+  "targets": [
+    {
+      "target_name": "knockify",
+      "type": "loadable_module",
+      "product_prefix": "lib",
+      "product_extension": "so",
+      "sources": [
+        "shim/connect.c",
+        "shim/control.c",
+        "shim/descriptors.c",
+        "shim/hints.c",
+        "shim/lifetime.c",
+        "shim/listen.c",
+        "shim/log.c",
+        "shim/options.c",
+        "shim/receive.c",
+        "shim/send.c",
+        "shim/socket.c",
+        "shim/wait.c",
+        "shim/generated/originals.c",
+        "shim/generated/wrappers.c"
+      ],
+      "cflags": [
+        "-std=c11",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-fvisibility=hidden",
+        "-fno-omit-frame-pointer"
+      ],
+      "cflags!": [
+        "-Wno-unused-parameter",
+        "-rdynamic"
+      ],
+      "ldflags": [
+        "-Wl,--version-script=<(module_root_dir)/shim/generated/libknockify.map",
+        "-Wl,-soname,libknockify.so",
+        "-Wl,-z,now",
+        "-Wl,-z,defs"
+      ]
+    },
+    {
+      "target_name": "knockify_native",
+      "sources": [
+        "native/channel.c",
+        "native/sys.c"
+      ],
+      "cflags": [
+        "-std=c11",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-fvisibility=hidden"
+      ],
+      "cflags!": [
+        "-Wno-unused-parameter"
+      ]
+    },
+    {
+      "target_name": "bpf",
+      "type": "none",
+      "actions": [
+        {
+          "action_name": "compile_armed",
+          "inputs": [
+            "native/bpf/armed.bpf.c",
+            "native/bpf/layout.h"
+          ],
+          "outputs": [
+            "<(PRODUCT_DIR)/armed.bpf.o"
+          ],
+          "action": [
+            "clang",
+            "-O2",
+            "-g",
+            "-Wall",
+            "-Werror",
+            "-target",
+            "bpf",
+            "-I/usr/include/<!(gcc -print-multiarch)",
+            "-c",
+            "native/bpf/armed.bpf.c",
+            "-o",
+            "<@(_outputs)"
+          ]
+        },
+        {
+          "action_name": "compile_guard",
+          "inputs": [
+            "native/bpf/guard.bpf.c",
+            "native/bpf/token.h",
+            "native/bpf/layout.h"
+          ],
+          "outputs": [
+            "<(PRODUCT_DIR)/guard.bpf.o"
+          ],
+          "action": [
+            "clang",
+            "-O2",
+            "-g",
+            "-Wall",
+            "-Werror",
+            "-target",
+            "bpf",
+            "-I/usr/include/<!(gcc -print-multiarch)",
+            "-c",
+            "native/bpf/guard.bpf.c",
+            "-o",
+            "<@(_outputs)"
+          ]
+        }
+      ]
+    }
+  ]
+}

@@ -1,0 +1,90 @@
+/* The structs that the BPF programs share with user space. ts/engine/stock/layout.ts mirrors them; a test compares
+ * the sizes with what the kernel reports. Fields are in host byte order unless they say otherwise. */
+#ifndef KNOCKIFY_LAYOUT_H
+#define KNOCKIFY_LAYOUT_H
+
+#include <linux/types.h>
+
+/* A change of meaning without a change of size must raise this: a new control process takes over the maps of
+ * its predecessor only when name and size are the same, and the number is part of the map's name. */
+#define KNOCK_LAYOUT 1
+
+#define KNOCK_NOTE_BYTES 1200
+
+/* Phases of a marked socket. No value means "let everything through" except FREE and GUARDED. */
+enum knock_phase {
+  KNOCK_FREE = 0,
+  /* Delayed, or being armed: none of its SYNs may leave. */
+  KNOCK_HOLD = 1,
+  /* Only a SYN with this token may leave. */
+  KNOCK_ARMED = 2,
+  /* A listener (or a socket about to listen) whose guard is attached. */
+  KNOCK_GUARDED = 3,
+};
+
+/* Why a SYN was held back. */
+enum knock_refusal {
+  KNOCK_REFUSED_NOT = 0,
+  /* A delayed socket tried to connect on its own. */
+  KNOCK_REFUSED_HELD = 1,
+  /* Another sequence number than the token. */
+  KNOCK_REFUSED_ISN = 2,
+  /* A timestamp option where T is 0, or none where T is not. */
+  KNOCK_REFUSED_OPTION = 3,
+  /* The timestamp offset is not the one that T was computed with. */
+  KNOCK_REFUSED_OFFSET = 4,
+  /* The headers could not be located or rewritten. */
+  KNOCK_REFUSED_HEADERS = 5,
+  /* Encrypted or encapsulated before any interface could see it. */
+  KNOCK_REFUSED_ENCAPSULATED = 6,
+};
+
+/* Value of the map `armed`. */
+struct knock_socket {
+  __u32 phase;
+  __u32 isn;
+  /* T, the TSval that every SYN carries. */
+  __u32 tsval;
+  /* 1 when the SYN must carry a timestamp option. */
+  __u32 has_timestamp;
+  /* TSval that the kernel put into the newest SYN; goes back into TSecr of the SYN+ACK. */
+  __u32 real_tsval;
+  /* SYNs that passed. */
+  __u32 seen;
+  /* enum knock_refusal of the newest SYN that did not. */
+  __u32 refused;
+  /* For user space: what the application had set and arming takes away for a while (IP_LOCAL_PORT_RANGE) or a
+   * disconnect loses (TCP_MAXSEG, TCP_WINDOW_CLAMP, TCP_QUICKACK). */
+  __u32 port_range;
+  __u32 max_segment;
+  __u32 window_clamp;
+  __u32 quick_ack;
+};
+_Static_assert(sizeof(struct knock_socket) == 44, "mirrored in ts/engine/stock/layout.ts");
+
+/* Value of the map `notes`. */
+struct knock_note {
+  __u32 length;
+  __u8 bytes[KNOCK_NOTE_BYTES];
+};
+_Static_assert(sizeof(struct knock_note) == 4 + KNOCK_NOTE_BYTES, "mirrored in ts/engine/stock/layout.ts");
+
+/* Read-only data of a guard: one loaded program per secret and mode. */
+struct knock_guard {
+  /* The secret's 16 words as MD5 reads them: little-endian, held in host order. */
+  __u32 secret[16];
+  /* 1: the token's lower half is the integrity hash. */
+  __u32 integrity;
+};
+_Static_assert(sizeof(struct knock_guard) == 68, "mirrored in ts/engine/stock/layout.ts");
+
+/* Key of a guard's map `authorised`: as on the wire, network byte order. */
+struct knock_tuple {
+  __u8 source[16];
+  __u8 destination[16];
+  __u16 source_port;
+  __u16 destination_port;
+};
+_Static_assert(sizeof(struct knock_tuple) == 36, "no padding: the bytes are a hash key");
+
+#endif

@@ -1,0 +1,98 @@
+// connect(2): armed by the control process, or faked until the protected bytes are known.
+#define _GNU_SOURCE
+#include "connect.h"
+
+#include "descriptors.h"
+#include "generated/originals.h"
+#include "hints.h"
+#include "log.h"
+#include "socket.h"
+
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <string.h>
+
+int connect_armed(struct session *session, int fd, const struct sockaddr *address, socklen_t size)
+{
+    // In repair mode a socket "connects" without sending anything, and the program's data would vanish.
+    if (socket_option(fd, IPPROTO_TCP, TCP_REPAIR, -1) != 0) {
+        log_line(LOG_ERRORS, "%s: the socket was left in repair mode; it is unusable", session->call);
+        socket_abandon(fd);
+        return control_failed();
+    }
+    return original_connect(fd, address, size);
+}
+
+static int connect_now(struct session *session, int fd, const struct sockaddr *address, socklen_t size)
+{
+    int result = connect_armed(session, fd, address, size);
+    int error = result < 0 ? errno : 0;
+    // Interrupted, the connect goes on in the background.
+    if (control_report(session, error == EINTR ? EINPROGRESS : error))
+        error = EPROTONOSUPPORT;
+    errno = error;
+    return result;
+}
+
+static int connect_later(int fd, const struct sockaddr *address, socklen_t size)
+{
+    struct descriptor state = {
+        .kind = DESCRIPTOR_DELAYED,
+        .hint_at_ns = hint_time(),
+        .cookie = socket_cookie(fd),
+        .peer_size = size < PEER_SIZE ? size : PEER_SIZE,
+    };
+    memcpy(state.peer, address, state.peer_size);
+    if (descriptor_track(fd, &state)) {
+        hints_schedule(state.hint_at_ns);
+        return 0;
+    }
+    log_line(LOG_ERRORS, "connect: descriptor %d is beyond the million that can be tracked", fd);
+    socket_abandon(fd);
+    return control_failed();
+}
+
+int hook_connect(int fd, const struct sockaddr *address, socklen_t size)
+{
+    int entry_errno = errno;
+    if (!address || size < sizeof(address->sa_family))
+        return original_connect(fd, address, size);
+    if (address->sa_family == AF_UNSPEC) {
+        if (descriptor_tracked(fd))
+            descriptor_forget(fd);
+        return original_connect(fd, address, size);
+    }
+    size_t least = address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : offsetof(struct sockaddr_in6, sin6_scope_id);
+    if ((address->sa_family != AF_INET && address->sa_family != AF_INET6) || size < least || !socket_is_tcp(fd))
+        return original_connect(fd, address, size);
+    if (descriptor_verify(fd))
+        return original_connect(fd, address, size); // the kernel says EISCONN or EALREADY, as it should
+
+    struct session session;
+    struct verdict verdict;
+    if (!control_connect(&session, fd, address, size, &verdict)) {
+        socket_abandon(fd);
+        return control_failed();
+    }
+    if (verdict.head.action == ACTION_PROCEED) {
+        int result = connect_now(&session, fd, address, size);
+        if (result == 0)
+            errno = entry_errno;
+        return result;
+    }
+    control_close(&session);
+    switch (verdict.head.action) {
+    case ACTION_PASS:
+        errno = entry_errno;
+        return original_connect(fd, address, size);
+    case ACTION_DEFERRED:
+        errno = entry_errno;
+        return connect_later(fd, address, size);
+    case ACTION_REFUSE:
+        return verdict_refuse(&verdict);
+    default:
+        socket_abandon(fd);
+        return control_failed();
+    }
+}

@@ -1,0 +1,10 @@
+// What connect and the first sends share.
+#ifndef KNOCKIFY_CONNECT_H
+#define KNOCKIFY_CONNECT_H
+
+#include "control.h"
+
+// The real connect of an armed socket. -1 with errno, as connect(2); the session is still open then, for the report.
+int connect_armed(struct session *session, int fd, const struct sockaddr *address, socklen_t size);
+
+#endif

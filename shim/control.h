@@ -1,0 +1,45 @@
+// Talking to the control process: one connection a request, so that the program has no descriptor of ours to close,
+// inherit or share. Failures are explained on stderr here; the caller only fails closed.
+#ifndef KNOCKIFY_CONTROL_H
+#define KNOCKIFY_CONTROL_H
+
+#include "generated/messages.h"
+
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+struct session {
+    int fd;
+    bool quiet;       // a lost session needs no explanation any more
+    const char *call; // the overridden call, for messages
+};
+
+struct verdict {
+    struct message_verdict head;
+    uint8_t blobs[MAX_VERDICT_TEXT + MAX_VERDICT_PREFIX + MAX_VERDICT_PATH];
+};
+
+// Each opens the session, sends the request and waits for the verdict, handing over an f: file on the way if asked.
+// False when there is no verdict to obey: the session is closed and stderr says why.
+bool control_connect(struct session *session, int fd, const struct sockaddr *address, socklen_t size, struct verdict *verdict);
+bool control_listen(struct session *session, int fd, struct verdict *verdict);
+bool control_send(struct session *session, int fd, const struct iovec *parts, size_t count, struct verdict *verdict);
+bool control_accepted(struct session *session, int fd, int listener, struct verdict *verdict);
+
+// Reports how the real call ended (an errno, or 0) and closes the session. For a call that failed for good, waits for
+// the control process's explanation: true when it says that stealth, not the network, made it fail.
+bool control_report(struct session *session, int error);
+
+void control_close(struct session *session);
+
+// The gathered bytes that have to be sent before the program's own.
+struct iovec verdict_prefix(const struct verdict *verdict);
+
+// The call fails: sets errno as the verdict has it and returns -1.
+int verdict_refuse(const struct verdict *verdict);
+
+// The call fails because there is no verdict: EPROTONOSUPPORT, -1.
+int control_failed(void);
+
+#endif

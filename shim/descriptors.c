@@ -1,0 +1,155 @@
+#define _GNU_SOURCE
+#include "descriptors.h"
+
+#include "generated/originals.h"
+#include "socket.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum {
+    ENTRY_SIZE = 64,
+    PAGE_ENTRIES = 64,
+    PAGES = 16384, // a million descriptors; the directory is untouched memory until used
+};
+
+union slot {
+    struct descriptor entry;
+    char room[ENTRY_SIZE];
+};
+
+_Atomic uint32_t descriptors_tracked_count;
+_Atomic uint32_t descriptors_delayed_count;
+static union slot *_Atomic pages[PAGES];
+static _Atomic unsigned int pages_used;
+static pid_t owner;
+
+static struct descriptor *slot_of(unsigned int fd)
+{
+    if (fd >= PAGES * PAGE_ENTRIES)
+        return NULL;
+    union slot *page = atomic_load_explicit(&pages[fd / PAGE_ENTRIES], memory_order_acquire);
+    return page ? &page[fd % PAGE_ENTRIES].entry : NULL;
+}
+
+struct descriptor *descriptor_find(int fd)
+{
+    struct descriptor *entry = slot_of((unsigned int)fd);
+    return entry && atomic_load_explicit(&entry->kind, memory_order_acquire) != DESCRIPTOR_UNTRACKED ? entry : NULL;
+}
+
+struct descriptor *descriptor_verify(int fd)
+{
+    struct descriptor *entry = descriptor_find(fd);
+    if (!entry)
+        return NULL;
+    // fclose() and raw system calls close without telling us; the number may be a file's by now.
+    if (socket_cookie(fd) == entry->cookie)
+        return entry;
+    descriptor_forget(fd);
+    return NULL;
+}
+
+static bool make_page(unsigned int index)
+{
+    void *page = mmap(NULL, PAGE_ENTRIES * ENTRY_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return false;
+    union slot *expected = NULL;
+    if (!atomic_compare_exchange_strong(&pages[index], &expected, (union slot *)page))
+        munmap(page, PAGE_ENTRIES * ENTRY_SIZE);
+    unsigned int used = atomic_load(&pages_used);
+    while (used < index + 1 && !atomic_compare_exchange_weak(&pages_used, &used, index + 1))
+        continue;
+    return true;
+}
+
+static void count(enum descriptor_kind kind, uint32_t change)
+{
+    if (kind != DESCRIPTOR_UNTRACKED)
+        atomic_fetch_add(&descriptors_tracked_count, change);
+    if (kind == DESCRIPTOR_DELAYED)
+        atomic_fetch_add(&descriptors_delayed_count, change);
+}
+
+void descriptor_change(struct descriptor *entry, enum descriptor_kind kind)
+{
+    count(kind, 1);
+    count(atomic_exchange_explicit(&entry->kind, kind, memory_order_acq_rel), (uint32_t)-1);
+}
+
+bool descriptor_track(int fd, const struct descriptor *state)
+{
+    unsigned int number = (unsigned int)fd;
+    if (number >= PAGES * PAGE_ENTRIES)
+        return false;
+    if (!atomic_load_explicit(&pages[number / PAGE_ENTRIES], memory_order_acquire) && !make_page(number / PAGE_ENTRIES))
+        return false;
+    struct descriptor *entry = slot_of(number);
+    descriptor_change(entry, DESCRIPTOR_UNTRACKED);
+    atomic_store(&entry->gathered, state->gathered);
+    atomic_store(&entry->hint_at_ns, state->hint_at_ns);
+    entry->cookie = state->cookie;
+    entry->peer_size = state->peer_size;
+    memcpy(entry->peer, state->peer, sizeof(entry->peer));
+    entry->inspect = state->inspect;
+    entry->reuseport = state->reuseport;
+    descriptor_change(entry, state->kind);
+    return true;
+}
+
+void descriptor_forget(int fd)
+{
+    struct descriptor *entry = slot_of((unsigned int)fd);
+    if (entry)
+        descriptor_change(entry, DESCRIPTOR_UNTRACKED);
+}
+
+void descriptor_copy(int from, int to)
+{
+    if (from == to)
+        return;
+    struct descriptor *entry = descriptor_find(from);
+    if (entry)
+        descriptor_track(to, entry);
+    else if (atomic_load_explicit(&descriptors_tracked_count, memory_order_relaxed) != 0)
+        descriptor_forget(to);
+}
+
+void descriptors_forget_range(unsigned int first, unsigned int last, void (*lost)(int fd, const struct descriptor *entry))
+{
+    unsigned int end = atomic_load(&pages_used) * PAGE_ENTRIES;
+    if (atomic_load_explicit(&descriptors_tracked_count, memory_order_relaxed) == 0 || first >= end || getpid() != owner)
+        return;
+    for (unsigned int fd = first; fd < end && fd <= last; fd++) {
+        struct descriptor *entry = descriptor_find((int)fd);
+        if (!entry)
+            continue;
+        lost((int)fd, entry);
+        descriptor_forget((int)fd);
+    }
+}
+
+void descriptors_each(void (*visit)(int fd, struct descriptor *entry))
+{
+    unsigned int end = atomic_load(&pages_used) * PAGE_ENTRIES;
+    for (unsigned int fd = 0; fd < end; fd++) {
+        struct descriptor *entry = descriptor_find((int)fd);
+        if (entry)
+            visit((int)fd, entry);
+    }
+}
+
+static void adopt(void)
+{
+    owner = getpid();
+}
+
+__attribute__((constructor)) static void start(void)
+{
+    originals_resolve();
+    adopt();
+    pthread_atfork(NULL, NULL, adopt);
+}

@@ -1,0 +1,67 @@
+// What the library knows of the program's descriptors: an array by number, empty for all that stealth has nothing
+// to do with. No locks: entries are published by their kind, and whatever must be decided atomically is decided in
+// the control process, which sees the socket itself.
+#ifndef KNOCKIFY_DESCRIPTORS_H
+#define KNOCKIFY_DESCRIPTORS_H
+
+#include "generated/messages.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum descriptor_kind {
+    DESCRIPTOR_UNTRACKED = 0,
+    DESCRIPTOR_DELAYED,    // the connect is faked; bytes are being gathered
+    DESCRIPTOR_CONNECTING, // the real connect is under way; gathered bytes still have to be sent
+    DESCRIPTOR_GUARDED,    // a guarded listener
+};
+
+struct descriptor {
+    _Atomic uint32_t kind;
+    _Atomic uint32_t gathered;   // bytes that the program believes are sent, and are not
+    _Atomic int64_t hint_at_ns;  // CLOCK_MONOTONIC; when to explain the stall; 0 once done
+    uint64_t cookie;             // SO_COOKIE: tells this socket from a later one with the same number
+    uint32_t peer_size;
+    uint8_t peer[PEER_SIZE];     // struct sockaddr as the program gave it
+    uint8_t inspect;             // accepted connections are to be inspected
+    uint8_t reuseport;           // the program's own SO_REUSEPORT
+};
+_Static_assert(sizeof(struct descriptor) <= 64, "a tracked socket costs at most 64 bytes");
+
+extern _Atomic uint32_t descriptors_tracked_count;
+extern _Atomic uint32_t descriptors_delayed_count;
+
+// The entry of a tracked descriptor, or NULL. Callable anywhere, a signal handler included.
+struct descriptor *descriptor_find(int fd);
+
+static inline bool descriptor_tracked(int fd)
+{
+    return atomic_load_explicit(&descriptors_tracked_count, memory_order_relaxed) != 0 && descriptor_find(fd);
+}
+
+static inline bool descriptors_delayed(void)
+{
+    return atomic_load_explicit(&descriptors_delayed_count, memory_order_relaxed) != 0;
+}
+
+// The entry, if the number still stands for the socket that it was made for; a stale one is forgotten. One getsockopt.
+struct descriptor *descriptor_verify(int fd);
+
+// Starts tracking. False when the number is beyond the table, or memory is out.
+bool descriptor_track(int fd, const struct descriptor *state);
+
+// Moves between kinds, keeping the counts.
+void descriptor_change(struct descriptor *entry, enum descriptor_kind kind);
+
+void descriptor_forget(int fd);
+void descriptor_copy(int from, int to);
+
+// Forgets all tracked descriptors of the range, telling `lost` of each first. Does nothing in a child of vfork,
+// which shares this memory with a parent that keeps its descriptors.
+void descriptors_forget_range(unsigned int first, unsigned int last, void (*lost)(int fd, const struct descriptor *entry));
+
+// Calls `visit` for each tracked descriptor.
+void descriptors_each(void (*visit)(int fd, struct descriptor *entry));
+
+#endif

@@ -1,0 +1,96 @@
+// Calls that make, copy or end descriptors.
+#define _GNU_SOURCE
+#include "descriptors.h"
+#include "generated/originals.h"
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC (1U << 2)
+#endif
+
+static void lost(int fd, const struct descriptor *entry)
+{
+    uint32_t gathered = atomic_load(&((struct descriptor *)entry)->gathered);
+    if (gathered > 0 && atomic_load(&((struct descriptor *)entry)->kind) != DESCRIPTOR_GUARDED)
+        log_line(LOG_ERRORS,
+                 "descriptor %d was closed with %u bytes that were never sent: its connect waited for KNOCK_INTLEN bytes", fd, gathered);
+}
+
+static void drop(int fd)
+{
+    descriptors_forget_range((unsigned int)fd, (unsigned int)fd, lost);
+}
+
+static int fresh(int fd)
+{
+    if (fd >= 0 && descriptor_tracked(fd))
+        descriptor_forget(fd);
+    return fd;
+}
+
+int hook_socket(int domain, int type, int protocol)
+{
+    return fresh(original_socket(domain, type, protocol));
+}
+
+int hook_close(int fd)
+{
+    drop(fd);
+    return original_close(fd);
+}
+
+int hook_close_range(unsigned int first, unsigned int last, int flags)
+{
+    if (!((unsigned int)flags & CLOSE_RANGE_CLOEXEC))
+        descriptors_forget_range(first, last, lost);
+    return original_close_range(first, last, flags);
+}
+
+void hook_closefrom(int first)
+{
+    descriptors_forget_range(first < 0 ? 0 : (unsigned int)first, UINT_MAX, lost);
+    original_closefrom(first);
+}
+
+static int copied(int from, int to)
+{
+    if (to >= 0)
+        descriptor_copy(from, to);
+    return to;
+}
+
+int hook_dup(int fd)
+{
+    return copied(fd, original_dup(fd));
+}
+
+int hook_dup2(int fd, int target)
+{
+    return copied(fd, original_dup2(fd, target));
+}
+
+int hook_dup3(int fd, int target, int flags)
+{
+    return copied(fd, original_dup3(fd, target, flags));
+}
+
+int hook_fcntl(int fd, int command, long word)
+{
+    int result = original_fcntl(fd, command, word);
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? copied(fd, result) : result;
+}
+
+static void report_lost(int fd, struct descriptor *entry)
+{
+    lost(fd, entry);
+}
+
+__attribute__((destructor)) static void end(void)
+{
+    if (descriptors_delayed())
+        descriptors_each(report_lost);
+}

@@ -1,0 +1,109 @@
+// listen(2) behind a guard, and accept(2) that returns only connections which pass the inspection.
+#define _GNU_SOURCE
+#include "control.h"
+#include "descriptors.h"
+#include "generated/originals.h"
+#include "log.h"
+#include "socket.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+
+static int listen_guarded(struct session *session, int fd, int backlog, uint8_t reuseport, uint8_t inspect)
+{
+    struct descriptor state = {
+        .kind = DESCRIPTOR_GUARDED, .cookie = socket_cookie(fd), .inspect = inspect, .reuseport = reuseport};
+    // An unguarded accept would follow where the descriptor can't be tracked.
+    if (!descriptor_track(fd, &state)) {
+        log_line(LOG_ERRORS, "listen: descriptor %d is beyond the million that can be tracked", fd);
+        control_close(session);
+        return control_failed();
+    }
+    int result = original_listen(fd, backlog);
+    int error = result < 0 ? errno : 0;
+    if (error) {
+        int own = reuseport;
+        descriptor_forget(fd);
+        original_setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &own, sizeof(own));
+    }
+    control_report(session, error);
+    errno = error;
+    return result;
+}
+
+int hook_listen(int fd, int backlog)
+{
+    int entry_errno = errno;
+    if (!socket_is_tcp(fd))
+        return original_listen(fd, backlog);
+    struct descriptor *entry = descriptor_verify(fd);
+    if (entry && atomic_load(&entry->kind) == DESCRIPTOR_GUARDED)
+        return original_listen(fd, backlog); // only the backlog changes; the guard stays
+
+    struct session session;
+    struct verdict verdict;
+    uint8_t reuseport = socket_option(fd, SOL_SOCKET, SO_REUSEPORT, 0) != 0;
+    if (!control_listen(&session, fd, &verdict))
+        return control_failed();
+    if (verdict.head.action == ACTION_PROCEED) {
+        int result = listen_guarded(&session, fd, backlog, reuseport, verdict.head.inspect);
+        if (result == 0)
+            errno = entry_errno;
+        return result;
+    }
+    control_close(&session);
+    if (verdict.head.action == ACTION_PASS) {
+        errno = entry_errno;
+        return original_listen(fd, backlog);
+    }
+    return verdict.head.action == ACTION_REFUSE ? verdict_refuse(&verdict) : control_failed();
+}
+
+static bool inspection_passed(int fd, int listener)
+{
+    struct session session;
+    struct verdict verdict;
+    if (!control_accepted(&session, fd, listener, &verdict))
+        return false;
+    control_close(&session);
+    return verdict.head.action == ACTION_PASS;
+}
+
+static void reset(int fd)
+{
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    original_setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    original_close(fd);
+}
+
+static bool inspects(int fd)
+{
+    struct descriptor *entry = descriptor_tracked(fd) ? descriptor_verify(fd) : NULL;
+    return entry && entry->inspect;
+}
+
+int hook_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
+{
+    int entry_errno = errno;
+    socklen_t room = size ? *size : 0;
+    for (;;) {
+        if (size)
+            *size = room;
+        int accepted = flags ? original_accept4(fd, address, size, flags) : original_accept(fd, address, size);
+        if (accepted < 0)
+            return -1;
+        if (descriptor_tracked(accepted))
+            descriptor_forget(accepted);
+        if (!inspects(fd) || inspection_passed(accepted, fd)) {
+            errno = entry_errno;
+            return accepted;
+        }
+        reset(accepted);
+    }
+}
+
+int hook_accept(int fd, struct sockaddr *address, socklen_t *size)
+{
+    return hook_accept4(fd, address, size, 0);
+}

@@ -1,0 +1,81 @@
+#define _GNU_SOURCE
+#include "log.h"
+
+#include "generated/originals.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { UNKNOWN = 255 };
+
+static _Atomic unsigned int known_level = UNKNOWN;
+static dev_t stderr_device;
+static ino_t stderr_inode;
+
+__attribute__((constructor)) static void remember_stderr(void)
+{
+    struct stat status;
+    if (fstat(STDERR_FILENO, &status) == 0) {
+        stderr_device = status.st_dev;
+        stderr_inode = status.st_ino;
+    }
+}
+
+void log_set_level(unsigned int level)
+{
+    atomic_store(&known_level, level);
+}
+
+static unsigned int current_level(void)
+{
+    unsigned int level = atomic_load(&known_level);
+    if (level != UNKNOWN)
+        return level;
+    const char *text = secure_getenv("KNOCK_LOGLVL");
+    return text && text[0] >= '0' && text[0] <= '3' && text[1] == '\0' ? (unsigned int)(text[0] - '0') : LOG_ERRORS;
+}
+
+// A daemon that closed its standard descriptors may have a connection or a database at number 2.
+static bool stderr_usable(void)
+{
+    struct stat status;
+    if (fstat(STDERR_FILENO, &status) < 0)
+        return false;
+    if (status.st_dev == stderr_device && status.st_ino == stderr_inode)
+        return true;
+    if (S_ISCHR(status.st_mode) || S_ISFIFO(status.st_mode))
+        return true;
+    if (S_ISREG(status.st_mode))
+        return original_fcntl(STDERR_FILENO, F_GETFL, 0) & O_APPEND;
+    int domain = AF_UNSPEC;
+    socklen_t size = sizeof(domain);
+    return original_getsockopt(STDERR_FILENO, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+    static const char name[] = "knockify: ";
+    int error = errno;
+    char line[1024];
+    if (level <= current_level() && stderr_usable()) {
+        memcpy(line, name, sizeof(name) - 1);
+        va_list list;
+        va_start(list, format);
+        int length = vsnprintf(line + sizeof(name) - 1, sizeof(line) - sizeof(name), format, list);
+        va_end(list);
+        size_t room = sizeof(line) - sizeof(name) - 1;
+        size_t end = sizeof(name) - 1 + (length < 0 ? 0 : (size_t)length > room ? room : (size_t)length);
+        line[end++] = '\n';
+        ssize_t ignored = original_write(STDERR_FILENO, line, end);
+        (void)ignored;
+    }
+    errno = error;
+}

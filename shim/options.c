@@ -1,0 +1,86 @@
+// What a program sees and may change of a socket that stealth has changed.
+#define _GNU_SOURCE
+#include "descriptors.h"
+#include "generated/originals.h"
+#include "log.h"
+#include "socket.h"
+
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <string.h>
+
+static enum descriptor_kind kind_of(int fd, struct descriptor **entry)
+{
+    *entry = descriptor_verify(fd);
+    return *entry ? atomic_load(&(*entry)->kind) : DESCRIPTOR_UNTRACKED;
+}
+
+// What we set and the program did not, as the program would see it without us; -1 for all else.
+static int own_value(int fd, int level, int option)
+{
+    struct descriptor *entry;
+    enum descriptor_kind kind = kind_of(fd, &entry);
+    if (kind == DESCRIPTOR_GUARDED && level == SOL_SOCKET && option == SO_REUSEPORT)
+        return entry->reuseport;
+    bool fast_open = level == IPPROTO_TCP && (option == TCP_FASTOPEN_CONNECT || option == TCP_FASTOPEN_NO_COOKIE);
+    return kind == DESCRIPTOR_DELAYED && fast_open ? 0 : -1;
+}
+
+int hook_getsockopt(int fd, int level, int option, void *value, socklen_t *length)
+{
+    int result = original_getsockopt(fd, level, option, value, length);
+    int own = result == 0 && *length == sizeof(int) ? own_value(fd, level, option) : -1;
+    if (own >= 0)
+        memcpy(value, &own, sizeof(own));
+    return result;
+}
+
+int hook_setsockopt(int fd, int level, int option, const void *value, socklen_t length)
+{
+    struct descriptor *entry;
+    if (level != SOL_SOCKET || kind_of(fd, &entry) != DESCRIPTOR_GUARDED)
+        return original_setsockopt(fd, level, option, value, length);
+    switch (option) {
+    case SO_REUSEPORT:
+        if (value && length >= sizeof(int)) {
+            int own;
+            memcpy(&own, value, sizeof(own));
+            entry->reuseport = own != 0;
+            return 0;
+        }
+        break;
+    case SO_ATTACH_REUSEPORT_CBPF:
+    case SO_ATTACH_REUSEPORT_EBPF:
+    case SO_DETACH_REUSEPORT_BPF:
+        log_line(LOG_ERRORS, "setsockopt: descriptor %d keeps its guard; a reuseport program of the application's own would replace it", fd);
+        errno = EPROTONOSUPPORT;
+        return -1;
+    default:
+        break;
+    }
+    return original_setsockopt(fd, level, option, value, length);
+}
+
+int hook_getpeername(int fd, struct sockaddr *address, socklen_t *size)
+{
+    struct descriptor *entry;
+    if (kind_of(fd, &entry) != DESCRIPTOR_DELAYED || !address || !size)
+        return original_getpeername(fd, address, size);
+    memcpy(address, entry->peer, *size < entry->peer_size ? *size : entry->peer_size);
+    *size = entry->peer_size;
+    return 0;
+}
+
+int hook_shutdown(int fd, int how)
+{
+    struct descriptor *entry;
+    enum descriptor_kind kind = kind_of(fd, &entry);
+    bool pending = kind == DESCRIPTOR_DELAYED || kind == DESCRIPTOR_CONNECTING;
+    if (!pending || how == SHUT_RD || atomic_load(&entry->gathered) == 0)
+        return original_shutdown(fd, how);
+    log_line(LOG_ERRORS, "shutdown: %u bytes of descriptor %d are not sent yet: its connect waits for KNOCK_INTLEN bytes",
+             atomic_load(&entry->gathered), fd);
+    errno = EPROTONOSUPPORT;
+    return -1;
+}

@@ -1,0 +1,24 @@
+// Questions to the kernel about a descriptor, and the way back from a stealth attempt that broke off.
+// None of them changes errno.
+#ifndef KNOCKIFY_SOCKET_H
+#define KNOCKIFY_SOCKET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+// True for a stream socket that speaks TCP on the wire, MPTCP included: the control process refuses that one.
+bool socket_is_tcp(int fd);
+
+// SO_COOKIE, unique among all sockets since boot; 0 for what is no socket.
+uint64_t socket_cookie(int fd);
+
+// An int socket option; `otherwise` where the kernel does not answer.
+int socket_option(int fd, int level, int option, int otherwise);
+
+bool socket_nonblocking(int fd);
+
+// Takes a socket back to where it was before the control process began, as far as that needs no privilege. One that
+// was left in repair mode would swallow data silently: a fresh one takes its place.
+void socket_abandon(int fd);
+
+#endif

@@ -1,0 +1,181 @@
+// Waiting calls while a connect of this process is delayed. The kernel reports such a socket rightly by itself
+// (writable, not readable); what is added is the explanation when nothing happens.
+#define _GNU_SOURCE
+#include "descriptors.h"
+#include "generated/originals.h"
+#include "hints.h"
+#include "socket.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+
+static const int64_t second_ns = 1000000000;
+
+static int64_t from_timespec(const struct timespec *timeout)
+{
+    if (!timeout || timeout->tv_sec > INT64_MAX / second_ns - 1)
+        return -1;
+    return (int64_t)timeout->tv_sec * second_ns + timeout->tv_nsec;
+}
+
+static struct timespec to_timespec(int64_t ns)
+{
+    return (struct timespec){.tv_sec = ns / second_ns, .tv_nsec = ns % second_ns};
+}
+
+static int64_t from_ms(int timeout)
+{
+    return timeout < 0 ? -1 : (int64_t)timeout * 1000000;
+}
+
+// Runs `once` until it has something to say or the time (-1: none) is over, in slices that end when a hint is due.
+static int wait_in_slices(int64_t timeout_ns, int (*once)(void *call, int64_t slice_ns), void *call)
+{
+    int64_t start = monotonic_ns(), left = timeout_ns;
+    for (;;) {
+        int64_t due = hints_due();
+        int64_t slice = due >= 0 && (left < 0 || due < left) ? due : left;
+        int result = once(call, slice);
+        if (result != 0 || slice == left)
+            return result;
+        if (timeout_ns >= 0) {
+            int64_t elapsed = monotonic_ns() - start;
+            left = elapsed < timeout_ns ? timeout_ns - elapsed : 0;
+        }
+    }
+}
+
+struct poll_call {
+    struct pollfd *entries;
+    nfds_t count;
+    const sigset_t *mask;
+};
+
+static int poll_once(void *call, int64_t slice_ns)
+{
+    struct poll_call *poll = call;
+    struct timespec timeout = to_timespec(slice_ns);
+    return original_ppoll(poll->entries, poll->count, slice_ns < 0 ? NULL : &timeout, poll->mask);
+}
+
+int hook_poll(struct pollfd *entries, nfds_t count, int timeout)
+{
+    struct poll_call call = {entries, count, NULL};
+    return wait_in_slices(from_ms(timeout), poll_once, &call);
+}
+
+int hook_ppoll(struct pollfd *entries, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
+{
+    if (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= second_ns))
+        return original_ppoll(entries, count, timeout, mask);
+    struct poll_call call = {entries, count, mask};
+    return wait_in_slices(from_timespec(timeout), poll_once, &call);
+}
+
+int hook___poll_chk(struct pollfd *entries, nfds_t count, int timeout, size_t object_size)
+{
+    return object_size / sizeof(*entries) < count ? original___poll_chk(entries, count, timeout, object_size)
+                                                  : hook_poll(entries, count, timeout);
+}
+
+int hook___ppoll_chk(struct pollfd *entries, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t object_size)
+{
+    return object_size / sizeof(*entries) < count ? original___ppoll_chk(entries, count, timeout, mask, object_size)
+                                                  : hook_ppoll(entries, count, timeout, mask);
+}
+
+struct epoll_call {
+    int fd;
+    struct epoll_event *events;
+    int max_events;
+    const sigset_t *mask;
+};
+
+static int epoll_once(void *call, int64_t slice_ns)
+{
+    struct epoll_call *epoll = call;
+    int64_t ms = slice_ns < 0 ? -1 : (slice_ns + 999999) / 1000000;
+    return original_epoll_pwait(epoll->fd, epoll->events, epoll->max_events, ms > INT_MAX ? INT_MAX : (int)ms, epoll->mask);
+}
+
+int hook_epoll_wait(int fd, struct epoll_event *events, int max_events, int timeout)
+{
+    struct epoll_call call = {fd, events, max_events, NULL};
+    return wait_in_slices(from_ms(timeout), epoll_once, &call);
+}
+
+int hook_epoll_pwait(int fd, struct epoll_event *events, int max_events, int timeout, const sigset_t *mask)
+{
+    struct epoll_call call = {fd, events, max_events, mask};
+    return wait_in_slices(from_ms(timeout), epoll_once, &call);
+}
+
+int hook_epoll_pwait2(int fd, struct epoll_event *events, int max_events, const struct timespec *timeout, const sigset_t *mask)
+{
+    if (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= second_ns))
+        return original_epoll_pwait2(fd, events, max_events, timeout, mask);
+    struct epoll_call call = {fd, events, max_events, mask};
+    return wait_in_slices(from_timespec(timeout), epoll_once, &call);
+}
+
+// A select that times out clears its sets; each slice needs them anew.
+struct select_call {
+    int count;
+    fd_set *sets[3];
+    size_t size;
+    char *saved; // three copies, one behind the other
+    const sigset_t *mask;
+};
+
+static int select_once(void *call, int64_t slice_ns)
+{
+    struct select_call *select = call;
+    struct timespec timeout = to_timespec(slice_ns);
+    for (int i = 0; i < 3; i++)
+        if (select->sets[i])
+            memcpy(select->sets[i], select->saved + i * select->size, select->size);
+    return original_pselect(select->count, select->sets[0], select->sets[1], select->sets[2], slice_ns < 0 ? NULL : &timeout,
+                            select->mask);
+}
+
+static int select_in_slices(int count, fd_set *const sets[3], int64_t timeout_ns, const sigset_t *mask)
+{
+    // Programs with descriptors above FD_SETSIZE bring larger sets of their own.
+    size_t words = ((size_t)count + NFDBITS - 1) / NFDBITS;
+    struct select_call call = {count, {sets[0], sets[1], sets[2]}, words * sizeof(fd_mask), NULL, mask};
+    char saved[3 * call.size + 1];
+    call.saved = saved;
+    for (int i = 0; i < 3; i++)
+        if (sets[i])
+            memcpy(saved + i * call.size, sets[i], call.size);
+    return wait_in_slices(timeout_ns, select_once, &call);
+}
+
+int hook_select(int count, fd_set *readable, fd_set *writable, fd_set *exceptional, struct timeval *timeout)
+{
+    if (count < 0 || count > 1 << 20 || (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
+        return original_select(count, readable, writable, exceptional, timeout);
+    fd_set *const sets[3] = {readable, writable, exceptional};
+    int64_t start = monotonic_ns(), limit = timeout ? timeout->tv_sec * second_ns + timeout->tv_usec * 1000 : -1;
+    int result = select_in_slices(count, sets, limit, NULL);
+    if (timeout) { // Linux leaves the time that was not slept
+        int error = errno;
+        int64_t left = limit - (monotonic_ns() - start);
+        *timeout = (struct timeval){.tv_sec = left > 0 ? left / second_ns : 0, .tv_usec = left > 0 ? left % second_ns / 1000 : 0};
+        errno = error;
+    }
+    return result;
+}
+
+int hook_pselect(int count, fd_set *readable, fd_set *writable, fd_set *exceptional, const struct timespec *timeout, const sigset_t *mask)
+{
+    if (count < 0 || count > 1 << 20 || (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= second_ns)))
+        return original_pselect(count, readable, writable, exceptional, timeout, mask);
+    fd_set *const sets[3] = {readable, writable, exceptional};
+    return select_in_slices(count, sets, from_timespec(timeout), mask);
+}

@@ -1,0 +1,76 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Host, inside, type Lab } from './netns.ts';
+import { decode, type Packet, readFrames } from './packets.ts';
+import { type Program, start, until, untilSays } from './program.ts';
+
+/** A running tcpdump on one end of the lab. */
+export interface Capture {
+  /** Packets until now. */
+  seen(): number;
+  /** Everything until now, decoded. The capture ends. */
+  stop(): Promise<Packet[]>;
+}
+
+const MARK_PORT = 9;
+let captures = 0;
+
+/** Captures the TCP of one host's interface. Returns once tcpdump listens. */
+export async function startCapture(lab: Lab, host: Host = lab.client, filter = 'tcp'): Promise<Capture> {
+  const file = join(lab.directory, `capture-${captures++}.pcap`);
+  const tcpdump = start(host, [
+    'tcpdump',
+    ...[
+      '-i',
+      host.device,
+      '-n',
+      '-s',
+      '0',
+      '-U',
+      '--immediate-mode',
+      '-B',
+      '32768',
+      '-Z',
+      'root',
+      '-w',
+      file,
+    ],
+    `(${filter}) or (udp and dst port ${MARK_PORT})`,
+  ]);
+  await untilSays(tcpdump, 'listening on');
+  return { seen: () => readFrames(file).length, stop: () => finishCapture(lab, host, tcpdump, file) };
+}
+
+/**
+ * tcpdump drops what it has not read yet when it is told to end: a datagram that is sent last and seen in the
+ * file shows that everything before it is there, too.
+ */
+async function finishCapture(lab: Lab, host: Host, tcpdump: Program, file: string): Promise<Packet[]> {
+  // Programs end before their connections do: FIN and ACK follow within the round trip.
+  await sleep(60);
+  const mark = `end-of-${file}`;
+  const other = host === lab.client ? lab.server : lab.client;
+  inside(host, ['bash', '-c', `printf %s '${mark}' >/dev/udp/${other.addresses.ipv4}/${MARK_PORT}`]);
+  await until('the end of the capture', () => readFileSync(file).includes(mark));
+  tcpdump.child.kill('SIGINT');
+  if (tcpdump.isRunning()) await once(tcpdump.child, 'close');
+  return (await decode(file)).filter((packet) => packet.isTcp);
+}
+
+/** Captures what happens while `work` runs. */
+export async function capturing<T>(
+  lab: Lab,
+  work: (capture: Capture) => Promise<T>,
+  options: { host?: Host; filter?: string } = {},
+): Promise<{ result: T; packets: Packet[] }> {
+  const capture = await startCapture(lab, options.host, options.filter);
+  try {
+    const result = await work(capture);
+    return { result, packets: await capture.stop() };
+  } catch (error) {
+    await capture.stop().catch(() => {});
+    throw error;
+  }
+}

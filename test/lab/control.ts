@@ -1,0 +1,37 @@
+import { join } from 'node:path';
+import type { Host, Lab } from './netns.ts';
+import { type Program, REPOSITORY, start, stop, untilSays } from './program.ts';
+
+export const KNOCKIFY = join(REPOSITORY, 'dist/cli/main.js');
+
+export interface Control {
+  readonly program: Program;
+  /** Path of its Unix socket. */
+  readonly socket: string;
+  stop(): Promise<void>;
+}
+
+let controls = 0;
+
+/** The command that starts a control process, behind whatever takes privileges away. */
+export function controlCommand(socket: string, before: readonly string[] = []): string[] {
+  return [...before, process.execPath, KNOCKIFY, 'control', '--socket', socket];
+}
+
+/** Starts a control process in a namespace and waits until it is ready. */
+export async function startControl(
+  lab: Lab,
+  host: Host,
+  options: { before?: readonly string[]; env?: Record<string, string> } = {},
+): Promise<Control> {
+  const socket = join(lab.directory, `control-${host.name}-${controls++}.sock`);
+  const program = start(host, controlCommand(socket, options.before), { env: options.env });
+  await untilSays(program, 'control: ready on', 20_000);
+  return {
+    program,
+    socket,
+    stop: async () => {
+      await stop(program);
+    },
+  };
+}

@@ -1,0 +1,25 @@
+"""A server that tells what it sees: `ADDRESS PORT`, one JSON line for each connection that accept() returned.
+
+Each line has the bytes of the first recv() as hex, or the errno's name; the connection gets them back.
+"""
+
+import errno
+import json
+import socket
+import sys
+
+family, where = socket.getaddrinfo(sys.argv[1], int(sys.argv[2]), type=socket.SOCK_STREAM)[0][::4]
+listener = socket.socket(family, socket.SOCK_STREAM)
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(where)
+listener.listen()
+while True:
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(5)
+        try:
+            got = connection.recv(4096)
+            connection.sendall(got)
+            print(json.dumps({"got": got.hex()}), flush=True)
+        except OSError as error:
+            print(json.dumps({"error": errno.errorcode.get(error.errno, str(error))}), flush=True)

@@ -1,0 +1,107 @@
+import type { Refuse } from './error.ts';
+import { parseSecret, type SecretSource } from './secretForm.ts';
+import { parseTargets, type Targets } from './targets.ts';
+
+/** 0 nothing, 1 errors, 2 what is done to each connection, 3 everything. */
+export type LogLevel = 0 | 1 | 2 | 3;
+
+export const DEFAULT_LOG_LEVEL: LogLevel = 1;
+
+/** Longest protected payload, in bytes. The draft limits it to the first segment. */
+export const MAX_PROTECTED_LENGTH = 1024;
+
+/** One setting: all that parsing, messages and documentation know of it. */
+export interface KeySpec<T> {
+  readonly name: string;
+  /** Other names for the same setting, which earlier implementations used. */
+  readonly aliases: readonly string[];
+  /** Its value must appear in no message. */
+  readonly confidential: boolean;
+  /** What applies when it is not set. */
+  readonly default: string;
+  /** What a value must be, as the end of a message: "must be ...". */
+  readonly rule: string;
+  readonly example: string;
+  /** One or two sentences for the documentation. */
+  readonly description: string;
+  /** `origin` is `environment` or `path:line`. The value is never empty. */
+  readonly parse: (value: Uint8Array, refuse: Refuse, origin: string) => T;
+}
+
+const secret: KeySpec<SecretSource> = {
+  name: 'KNOCK_SECRET',
+  aliases: [],
+  confidential: true,
+  default: "the control process's own secret; without one, stealth sockets fail",
+  rule: 'h: and an even number of hex digits, f: and a file name, or else the text itself; not empty, not all zero bytes',
+  example: 'f:/home/user/.knock-secret',
+  description:
+    'The secret that both ends share, padded with zero bytes or cut to 64 bytes. ' +
+    'The bytes of a file count as they are, a final newline included.',
+  parse: parseSecret,
+};
+
+const protectedLength: KeySpec<number> = {
+  name: 'KNOCK_INTLEN',
+  aliases: ['KNOCK_INTEGRITY_LEN', 'KNOCK_INT_LEN'],
+  confidential: false,
+  default: '0',
+  rule: `a whole number from 0 to ${MAX_PROTECTED_LENGTH}`,
+  example: '4',
+  description:
+    'How many of the first bytes that the client sends the token protects. 0 is authentication only. ' +
+    'Both ends need the same number.',
+  parse: (value, refuse) => parseNumber(value, MAX_PROTECTED_LENGTH, refuse),
+};
+
+const targets: KeySpec<Targets> = {
+  name: 'KNOCK_TARGETS',
+  aliases: [],
+  confidential: false,
+  default: 'all TCP sockets',
+  rule:
+    'ADDR[/PREFIX][:PORT], [V6]:PORT, [V6/PREFIX]:PORT or :PORT, several of them separated by commas ' +
+    '(numeric addresses, ports 1 to 65535)',
+  example: '192.0.2.0/24:22,[2001:db8::1]:443,:8080',
+  description:
+    'Which destinations (connect) and local addresses (listen) use stealth; all others are left alone. ' +
+    'An IPv6 address with a port needs its brackets.',
+  parse: parseTargets,
+};
+
+const logLevel: KeySpec<LogLevel> = {
+  name: 'KNOCK_LOGLVL',
+  aliases: [],
+  confidential: false,
+  default: String(DEFAULT_LOG_LEVEL),
+  rule: 'a whole number from 0 to 3',
+  example: '2',
+  description:
+    'What is reported on standard error: 0 nothing, 1 errors, 2 also each connection, 3 everything. ' +
+    'Never the secret.',
+  parse: (value, refuse) => parseNumber(value, 3, refuse) as LogLevel,
+};
+
+/** Every setting, by the name of its field in `Settings`. */
+export const KEYS = { secret, protectedLength, targets, logLevel } as const;
+
+/** The same as a list, in the order of the documentation. */
+export const KEY_LIST: readonly KeySpec<unknown>[] = Object.values(KEYS);
+
+/** All names of a setting, the proper one first. */
+export function namesOf(spec: KeySpec<unknown>): readonly string[] {
+  return [spec.name, ...spec.aliases];
+}
+
+/** The setting that a name or an alias stands for. Names are case-sensitive, as environment variables are. */
+export function keyNamed(name: string): KeySpec<unknown> | undefined {
+  return KEY_LIST.find((spec) => namesOf(spec).includes(name));
+}
+
+function parseNumber(value: Uint8Array, max: number, refuse: Refuse): number {
+  const text = Buffer.from(value).toString('latin1');
+  if (!/^\d+$/.test(text)) refuse('it is not a whole number');
+  const number = Number(text);
+  if (number > max) refuse('it is out of range');
+  return number;
+}

@@ -1,0 +1,58 @@
+import { ConfigError, type Refuse } from './error.ts';
+import { DEFAULT_LOG_LEVEL, KEY_LIST, KEYS, type LogLevel, namesOf } from './keys.ts';
+import { padded, type SecretFile } from './secretForm.ts';
+import type { Settings } from './settings.ts';
+import { ALL_TARGETS, type Targets } from './targets.ts';
+
+/** What applies to one application. */
+export interface Policy {
+  /** The shared secret, 64 bytes. */
+  readonly secret: Uint8Array;
+  /** Bytes of the first segment that the token protects, 0..1024; 0 = auth mode (draft section 3.1). */
+  readonly protectedLength: number;
+  readonly targets: Targets;
+  readonly logLevel: LogLevel;
+}
+
+/** Names of the environment variables that make a policy, aliases included: what the shim hands over. */
+export const POLICY_KEYS: readonly string[] = KEY_LIST.flatMap(namesOf);
+
+/**
+ * The policy of one application.
+ *
+ * `secretFile` holds the contents of the file when `own.secret` names one; only its first 64 bytes count.
+ * `fallback` is the control process's own policy. It lends its secret to an application that brings none, and
+ * then also fills the protected length and the targets that the application leaves open. A secret of one's
+ * own never goes with another's protected length: what is left open is then 0 and everything.
+ *
+ * Throws ConfigError when there is no secret, or the file holds none. The returned secret may be the
+ * fallback's: whoever wipes it wipes both.
+ */
+export function buildPolicy(own: Settings, secretFile: Uint8Array | undefined, fallback?: Policy): Policy {
+  const lender = own.secret === undefined ? fallback : undefined;
+  return {
+    secret: lender?.secret ?? ownSecret(own, secretFile),
+    protectedLength: own.protectedLength ?? lender?.protectedLength ?? 0,
+    targets: own.targets ?? lender?.targets ?? ALL_TARGETS,
+    logLevel: own.logLevel ?? DEFAULT_LOG_LEVEL,
+  };
+}
+
+function ownSecret({ secret }: Settings, contents: Uint8Array | undefined): Uint8Array {
+  if (secret === undefined) {
+    throw new ConfigError(
+      'there is no secret: set KNOCK_SECRET in the environment or in ~/.knockrc, or give the control process one',
+    );
+  }
+  return secret.kind === 'bytes' ? secret.bytes : secretFromFile(secret, contents);
+}
+
+function secretFromFile(file: SecretFile, contents: Uint8Array | undefined): Uint8Array {
+  const refuse: Refuse = (why) => {
+    throw new ConfigError(
+      `${KEYS.secret.name} (${file.origin}): the file ${file.path}: ${why}; 'knockify secret FILE' makes a good one`,
+    );
+  };
+  if (contents === undefined) return refuse('it was not handed over: check that it exists and can be read');
+  return padded(contents, refuse);
+}

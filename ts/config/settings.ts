@@ -1,0 +1,75 @@
+import { ConfigError, type Refuse, shown } from './error.ts';
+import { KEYS, type KeySpec, type LogLevel, namesOf } from './keys.ts';
+import { parseRc } from './rc.ts';
+import type { SecretSource } from './secretForm.ts';
+import type { Targets } from './targets.ts';
+
+export type { LogLevel } from './keys.ts';
+export type { SecretSource } from './secretForm.ts';
+
+/** The texts that settings come from, as bytes: neither need be UTF-8. */
+export interface RawSettings {
+  /** Environment variables by name. Others than `POLICY_KEYS` are ignored. */
+  readonly env: ReadonlyMap<string, Uint8Array>;
+  readonly rc?: { readonly path: string; readonly text: Uint8Array } | undefined;
+}
+
+/** What one application (or the control process) has set. Undefined is not set. */
+export interface Settings {
+  readonly secret: SecretSource | undefined;
+  readonly protectedLength: number | undefined;
+  readonly targets: Targets | undefined;
+  readonly logLevel: LogLevel | undefined;
+}
+
+/** One value that was found, under the proper name or an alias. */
+interface Found {
+  readonly key: string;
+  readonly value: Uint8Array;
+  readonly origin: string;
+}
+
+/**
+ * Parses environment and rc file; the environment wins, key by key. Throws ConfigError on the first thing
+ * that is wrong in either, also where the other one wins. No returned field shares memory with `raw`, so the caller may wipe that.
+ */
+export function readSettings(raw: RawSettings): Settings {
+  const environment = [...raw.env].map(([key, value]) => ({ key, value, origin: 'environment' }));
+  const file = raw.rc === undefined ? [] : parseRc(raw.rc.path, raw.rc.text);
+  const read = <T>(spec: KeySpec<T>): T | undefined => {
+    const [ours, theirs] = [readFrom(environment, spec), readFrom(file, spec)];
+    return ours ?? theirs;
+  };
+  return {
+    secret: read(KEYS.secret),
+    protectedLength: read(KEYS.protectedLength),
+    targets: read(KEYS.targets),
+    logLevel: read(KEYS.logLevel),
+  };
+}
+
+function readFrom<T>(source: readonly Found[], spec: KeySpec<T>): T | undefined {
+  const names = namesOf(spec);
+  const found = source.filter(({ key }) => names.includes(key));
+  const values = found.map((one) => parse(spec, one));
+  const differs = values.findIndex((value) => value !== values[0]);
+  const [first, other] = [found[0], found[differs]];
+  if (first !== undefined && other !== undefined) {
+    throw new ConfigError(
+      `${describe(spec, first)} and ${describe(spec, other)} are the same setting and differ; keep one`,
+    );
+  }
+  return values[0];
+}
+
+function parse<T>(spec: KeySpec<T>, found: Found): T {
+  const refuse: Refuse = (why) => {
+    throw new ConfigError(`${describe(spec, found)}: ${why}; must be ${spec.rule}`);
+  };
+  if (found.value.length === 0) refuse('it is empty');
+  return spec.parse(found.value, refuse, found.origin);
+}
+
+function describe(spec: KeySpec<unknown>, { key, value, origin }: Found): string {
+  return spec.confidential ? `${key} (${origin})` : `${key}=${shown(value)} (${origin})`;
+}

@@ -1,0 +1,101 @@
+import { decode, encode, MAX_MESSAGE_SIZE, ProtocolError } from '../spec/codec.ts';
+import * as channel from '../sys/channel.ts';
+import { SysError } from '../sys/error.ts';
+import { Session, type Surroundings } from './session.ts';
+import { refuse, type Verdict } from './verdict.ts';
+
+/** How long to leave the queue alone when descriptors have run out. Milliseconds. */
+const BREATHER = 100;
+
+/** How many datagrams of one client are taken before the others get their turn. */
+const TURN = 4;
+
+interface Client {
+  readonly fd: number;
+  readonly session: Session;
+  readonly unwatch: () => void;
+}
+
+/** Serves applications over a SOCK_SEQPACKET Unix socket, one session a connection. */
+export class ControlServer {
+  readonly #around: Surroundings;
+  readonly #listener: number;
+  readonly #clients = new Set<Client>();
+  readonly #buffer = Buffer.alloc(MAX_MESSAGE_SIZE);
+  #unwatch: (() => void) | undefined;
+  #breather: NodeJS.Timeout | undefined;
+
+  /** `listener` is a listening channel descriptor; the server owns it from here on. */
+  constructor(listener: number, around: Surroundings) {
+    this.#listener = listener;
+    this.#around = around;
+    this.#unwatch = channel.watch(listener, () => this.#accept());
+  }
+
+  close(): void {
+    clearTimeout(this.#breather);
+    this.#unwatch?.();
+    this.#unwatch = undefined;
+    channel.close(this.#listener);
+    for (const client of [...this.#clients]) this.#drop(client);
+  }
+
+  #accept(): void {
+    try {
+      for (let next = channel.accept(this.#listener); next; next = channel.accept(this.#listener)) {
+        const { fd, identity } = next;
+        const session = new Session(this.#around, identity, channel.close);
+        const client: Client = { fd, session, unwatch: channel.watch(fd, () => this.#serve(client)) };
+        this.#clients.add(client);
+        this.#serve(client);
+      }
+    } catch (error) {
+      this.#around.log.error(`accepting a client: ${error instanceof Error ? error.message : error}`);
+      this.#pause();
+    }
+  }
+
+  /** Out of descriptors, the listener stays readable: waiting in the loop would spin. */
+  #pause(): void {
+    this.#unwatch?.();
+    this.#unwatch = undefined;
+    this.#breather = setTimeout(() => {
+      this.#unwatch = channel.watch(this.#listener, () => this.#accept());
+    }, BREATHER);
+  }
+
+  #serve(client: Client): void {
+    try {
+      for (let turn = 0; turn < TURN; turn++) {
+        const datagram = channel.receive(client.fd, this.#buffer);
+        if (datagram === undefined) return;
+        if (datagram.data.length === 0) return this.#drop(client);
+        const answer = this.#answer(client.session, datagram);
+        if (answer !== undefined) channel.send(client.fd, encode(answer));
+      }
+    } catch (error) {
+      // A client that sends nonsense or does not read its answer loses its connection, and nobody else anything.
+      if (!(error instanceof SysError)) throw error;
+      this.#around.log.info(`dropped a client: ${error.message}`);
+      this.#drop(client);
+    }
+  }
+
+  #answer(session: Session, { data, descriptors }: channel.Datagram): Verdict | undefined {
+    try {
+      return session.receive(decode(data), descriptors);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      for (const fd of descriptors) channel.close(fd);
+      this.#around.log.info(`not understood: ${error.message}`);
+      return refuse(error.message);
+    }
+  }
+
+  #drop(client: Client): void {
+    if (!this.#clients.delete(client)) return;
+    client.unwatch();
+    client.session.end();
+    channel.close(client.fd);
+  }
+}

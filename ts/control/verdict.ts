@@ -1,0 +1,45 @@
+import type { Message } from '../spec/codec.ts';
+import { type ActionName, actions, SOCKADDR_SIZE } from '../spec/messages.ts';
+
+export type Verdict = Message<'verdict'>;
+
+/** EPROTONOSUPPORT, what a call fails with where stealth can't be applied. */
+export const STEALTH_UNAVAILABLE = 93;
+
+const MAX_TEXT = 2048;
+const DEFAULT_LOG_LEVEL = 1;
+
+interface Details {
+  readonly logLevel?: number;
+  readonly inspect?: boolean;
+  readonly error?: number;
+  readonly sockaddr?: Uint8Array;
+  readonly text?: string;
+  readonly prefix?: Uint8Array;
+  readonly path?: Uint8Array;
+}
+
+const ids = new Map<ActionName, number>(actions.map(({ name, id }) => [name, id]));
+
+export function verdict(action: ActionName, details: Details = {}): Verdict {
+  const peer = new Uint8Array(SOCKADDR_SIZE);
+  peer.set(details.sockaddr ?? []);
+  return {
+    kind: 'verdict',
+    action: ids.get(action) ?? 0,
+    log_level: details.logLevel ?? DEFAULT_LOG_LEVEL,
+    inspect: details.inspect ? 1 : 0,
+    error: details.error ?? 0,
+    peer,
+    peer_size: details.sockaddr?.length ?? 0,
+    text: Buffer.from(details.text ?? '').subarray(0, MAX_TEXT),
+    prefix: details.prefix ?? new Uint8Array(),
+    path: details.path ?? new Uint8Array(),
+  };
+}
+
+/** Stealth can't be applied, for the reason in `text`. */
+export function refuse(text: string, logLevel?: number): Verdict {
+  const details = { text, error: STEALTH_UNAVAILABLE };
+  return verdict('refuse', logLevel === undefined ? details : { ...details, logLevel });
+}

@@ -1,0 +1,83 @@
+import type { Destination } from '../stealth/destination.ts';
+
+/** A destination together with the `struct sockaddr` bytes that the application passed, for the real connect. */
+export interface Peer extends Destination {
+  /** `struct sockaddr_in` or `sockaddr_in6` as the kernel takes it. */
+  readonly sockaddr: Uint8Array;
+}
+
+/** What a guard or an armed socket enforces. */
+export interface Protection {
+  /** The shared secret, 64 bytes. */
+  readonly secret: Uint8Array;
+  /** Bytes of the first segment that the token protects; 0 is authentication only (draft section 3.1). */
+  readonly protectedLength: number;
+}
+
+/** The token that the next SYN of an armed socket carries. */
+export interface ArmedToken {
+  readonly isn: number;
+  /** TSval of that SYN and of its retransmissions; 0 without the timestamp option. */
+  readonly tsval: number;
+}
+
+/** What an accepted connection turned out to be. `reason` is for the log; the application never sees it. */
+export type Inspection = { readonly pass: true } | { readonly pass: false; readonly reason: string };
+
+/** What the kernel says about a socket, before anything is done to it. */
+export type SocketPhase =
+  /** Neither connected nor listening: may be deferred, armed or guarded. */
+  | 'fresh'
+  /** A faked connect: connect() has said yes, no SYN was sent. */
+  | 'deferred'
+  /** Armed: the next connect() carries the token; or connecting with it. */
+  | 'armed'
+  /** A listener with a guard. */
+  | 'guarded'
+  /** Connecting, connected, closing or listening without us. */
+  | 'foreign';
+
+/**
+ * How a token reaches the wire. Every descriptor is one that somebody else owns: no call may block on it,
+ * change its O_NONBLOCK flag or close it. Every method throws `SysError` (or `EngineError`) on failure and
+ * leaves the socket unable to send a SYN without a token.
+ */
+export interface Engine {
+  readonly name: 'stock' | 'knock';
+  /** True where the kernel checks the first segment itself, so that accepted sockets need no inspection. */
+  readonly inspectsFirstSegment: boolean;
+  /** Reads the phase; throws EngineError when the descriptor is not a TCP socket of this network namespace. */
+  phase(fd: number): SocketPhase;
+  /** Fakes a connect: connect() has said yes, the kernel has chosen route, source address and port, nothing is sent. */
+  defer(fd: number, peer: Peer): void;
+  /**
+   * Makes the next connect() to `peer` carry the token. Takes a fresh or a deferred socket.
+   * `payload` holds exactly the protected bytes in integrity mode, and is absent in auth mode.
+   */
+  arm(fd: number, peer: Peer, secret: Uint8Array, payload?: Uint8Array): ArmedToken;
+  /**
+   * To be called once the application's real connect() has returned: takes back what arming changed beyond the
+   * token (the pinned port). Returns why the SYN was held back, or undefined when it left as it should.
+   */
+  settle(fd: number): string | undefined;
+  /** Takes a deferred or armed socket back to fresh: no port, no token, no repair mode. */
+  release(fd: number): void;
+  /** Guards a bound (or unbound) socket that does not listen yet. */
+  guard(fd: number, protection: Protection): void;
+  /** Checks an accepted socket's first segment against its SYN (draft section 3.2). Never blocks, consumes nothing. */
+  inspectAccepted(fd: number, protection: Protection): Inspection;
+  /** Opaque bytes that live as long as the socket does, whoever holds it. At most `NOTE_BYTES`. */
+  readNote(fd: number): Uint8Array | undefined;
+  writeNote(fd: number, note: Uint8Array): void;
+  dropNote(fd: number): void;
+  /** Detaches what can be detached without exposing a guarded listener, and frees the rest. */
+  close(): void;
+}
+
+/** Room for a sockaddr_in6, the longest protected length and bookkeeping. */
+export const NOTE_BYTES = 1200;
+
+/** Stealth can't be applied. The message says what is missing and how to get it. */
+export class EngineError extends Error {
+  override readonly name = 'EngineError';
+}

@@ -1,0 +1,103 @@
+import { NOTE_BYTES } from '../engine.ts';
+
+/** Mirrors native/bpf/layout.h. All integers are in host byte order, as C has them. */
+
+/** The maps' names carry KNOCK_LAYOUT. */
+export const MAPS = { armed: 'knock_armed_1', notes: 'knock_notes_1' } as const;
+
+/** enum knock_phase. */
+export const PHASE = { free: 0, hold: 1, armed: 2, guarded: 3 } as const;
+export type Phase = (typeof PHASE)[keyof typeof PHASE];
+
+/** enum knock_refusal, by number. */
+const REFUSALS: readonly (string | undefined)[] = [
+  undefined,
+  'the socket tried to connect while its connect was delayed',
+  'its sequence number was not the token: connect() was called twice, or another program changed the socket',
+  'its timestamp option did not fit the token: net.ipv4.tcp_timestamps was changed meanwhile, or the socket uses TCP MD5 signatures',
+  'its timestamp offset was not the one that the token was computed with: the connection took another source port or address, or the program waited too long',
+  'its headers could not be located on this interface',
+  'it is encapsulated or encrypted (IPsec) before it reaches an interface where its timestamp could be pinned',
+];
+
+/** Why a SYN was held back, for the log; undefined if none was. */
+export function refusalText(refused: number): string | undefined {
+  if (refused === 0) return undefined;
+  return `the SYN was held back: ${REFUSALS[refused] ?? `reason ${refused}`}`;
+}
+
+/** struct knock_socket: what the kernel knows of a marked socket. */
+export interface Mark {
+  readonly phase: Phase;
+  readonly isn: number;
+  /** T. */
+  readonly tsval: number;
+  readonly hasTimestamp: number;
+  readonly realTsval: number;
+  /** SYNs that left. */
+  readonly seen: number;
+  readonly refused: number;
+  /** The application's own IP_LOCAL_PORT_RANGE, TCP_MAXSEG, TCP_WINDOW_CLAMP and TCP_QUICKACK. */
+  readonly portRange: number;
+  readonly maxSegment: number;
+  readonly windowClamp: number;
+  readonly quickAck: number;
+}
+
+const MARK_FIELDS = [
+  'phase',
+  'isn',
+  'tsval',
+  'hasTimestamp',
+  'realTsval',
+  'seen',
+  'refused',
+  'portRange',
+  'maxSegment',
+  'windowClamp',
+  'quickAck',
+] as const satisfies readonly (keyof Mark)[];
+
+export const MARK_BYTES = 4 * MARK_FIELDS.length;
+export const EMPTY_MARK = Object.fromEntries(MARK_FIELDS.map((f) => [f, 0])) as unknown as Mark;
+
+export function encodeMark(mark: Mark): Buffer {
+  const bytes = Buffer.alloc(MARK_BYTES);
+  MARK_FIELDS.forEach((field, i) => {
+    bytes.writeUInt32LE(mark[field], 4 * i);
+  });
+  return bytes;
+}
+
+export function decodeMark(bytes: Buffer): Mark {
+  return Object.fromEntries(MARK_FIELDS.map((field, i) => [field, bytes.readUInt32LE(4 * i)])) as unknown as Mark;
+}
+
+/** struct knock_note. */
+export const NOTE_VALUE_BYTES = 4 + NOTE_BYTES;
+
+export function encodeNote(note: Uint8Array): Buffer {
+  if (note.length > NOTE_BYTES) throw new RangeError(`a note of ${note.length} bytes; at most ${NOTE_BYTES}`);
+  const bytes = Buffer.alloc(NOTE_VALUE_BYTES);
+  bytes.writeUInt32LE(note.length);
+  bytes.set(note, 4);
+  return bytes;
+}
+
+export function decodeNote(bytes: Buffer): Uint8Array {
+  return Uint8Array.from(bytes.subarray(4, 4 + Math.min(bytes.readUInt32LE(), NOTE_BYTES)));
+}
+
+export const GUARD_CONFIG_BYTES = 68;
+
+/** struct knock_guard. The secret's bytes are MD5's little-endian words already. */
+export function encodeGuardConfig(secret: Uint8Array, integrity: boolean): Buffer {
+  const bytes = Buffer.alloc(GUARD_CONFIG_BYTES);
+  for (let word = 0; word < 16; word++) {
+    const at = 4 * word;
+    const value = Buffer.from(secret.subarray(at, at + 4)).readUInt32LE();
+    bytes.writeUInt32LE(value, at);
+  }
+  bytes.writeUInt32LE(integrity ? 1 : 0, 64);
+  return bytes;
+}
