@@ -2,7 +2,7 @@
   "targets": [
     {
       "target_name": "knockify",
-      "type": "loadable_module",
+      "type": "shared_library",
       "product_prefix": "lib",
       "product_extension": "so",
       "sources": [

@@ -1,6 +1,6 @@
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ConfigError } from '../config/error.ts';
 import type { Policy } from '../config/policy.ts';
 import { type Log, stderrLog } from '../control/log.ts';
@@ -20,6 +20,7 @@ interface Options {
   readonly socket: string;
   readonly mode: number;
   readonly group?: string;
+  readonly ephemeral?: boolean;
 }
 
 function parseMode(text: string): number {
@@ -86,7 +87,7 @@ function serve(options: Options): void {
   const stop = () => {
     server.close();
     unlinkSync(options.socket);
-    engine.close();
+    engine.close({ purge: options.ephemeral ?? false });
     process.exit(0);
   };
   process.on('SIGTERM', stop);
@@ -98,8 +99,16 @@ export function register(program: Command): void {
     .command('control')
     .description('run the control process of this network namespace, in the foreground')
     .option('--socket <path>', 'where libknockify.so finds it', process.env.KNOCK_CONTROL || DEFAULT_SOCKET)
-    .option('--mode <octal>', 'permissions of the socket: who may use it', parseMode, DEFAULT_MODE)
+    .addOption(
+      new Option('--mode <octal>', 'permissions of the socket: who may use it')
+        .argParser(parseMode)
+        .default(DEFAULT_MODE, '0660'),
+    )
     .option('--group <name>', 'group of the socket')
+    .option(
+      '--ephemeral',
+      'on SIGTERM, also remove what keeps listeners and delayed connects of running programs going until a restart',
+    )
     .addHelpText('after', '\nNeeds CAP_NET_ADMIN and CAP_BPF (root has both). KNOCK_ENGINE=auto|stock|knock picks the engine.')
     .action((options: Options) => {
       try {

@@ -10,7 +10,7 @@ import { applicationSettings, type Credentials, secretFileContents } from './app
 import { moved, prefix, type StealthConnect, TransitionError, write } from './delayed.ts';
 import type { Log } from './log.ts';
 import { decodeConnect, decodeListener, encodeConnect, encodeListener } from './note.ts';
-import { describePeer, parseSockaddr, wirePeer } from './sockaddr.ts';
+import { describePeer, parseSockaddr } from './sockaddr.ts';
 import { refuse, STEALTH_UNAVAILABLE, type Verdict, verdict } from './verdict.ts';
 
 /** What a session needs of the rest of the control process. */
@@ -108,8 +108,7 @@ export class Session {
   #connect(socket: number, request: Message<'connect'>, policy: Policy): Verdict {
     const { engine } = this.#around;
     const { logLevel, secret, protectedLength } = policy;
-    const asked = parseSockaddr(request.peer.slice(0, request.peer_size));
-    const peer = wirePeer(asked, this.#local(socket));
+    const peer = parseSockaddr(request.peer.slice(0, request.peer_size));
     const phase = engine.phase(socket);
     const unsent = phase === 'fresh' || phase === 'armed';
     if (!matchesDestination(policy.targets, peer)) {
@@ -132,15 +131,6 @@ export class Session {
     engine.defer(socket, peer);
     this.#keep(socket, moved(connect, 'fake'));
     return verdict('deferred', { logLevel });
-  }
-
-  #local(socket: number): Peer | undefined {
-    const sockaddr = this.#around.localAddress(socket);
-    try {
-      return parseSockaddr(sockaddr);
-    } catch {
-      return undefined;
-    }
   }
 
   /** A socket whose note can't be written could never be armed: it goes back to fresh instead. */
@@ -179,7 +169,7 @@ export class Session {
         engine.writeNote(socket, encodeConnect(result.connect));
         return verdict('gathered', { logLevel });
       case 'complete':
-        return this.#arm(socket, result.connect, wirePeer(parseSockaddr(connect.sockaddr), this.#local(socket)));
+        return this.#arm(socket, result.connect, parseSockaddr(connect.sockaddr));
       case 'retry': {
         const timer = setTimeout(() => this.#checkHeldBack(), HELD_BACK_AFTER);
         this.#armed = { fd: socket, connect: result.connect, timer };
@@ -256,7 +246,7 @@ export class Session {
   #failed(error: unknown): Verdict {
     const { log } = this.#around;
     // The network's own refusals (unreachable, no address left) are the application's to see.
-    if (error instanceof SysError && error.operation.startsWith('connect(')) return verdict('refuse', { error: error.errno });
+    if (error instanceof SysError && error.operation === 'connect') return verdict('refuse', { error: error.errno });
     const expected =
       error instanceof ConfigError ||
       error instanceof EngineError ||

@@ -30,7 +30,7 @@ export type SocketPhase =
   | 'fresh'
   /** A faked connect: connect() has said yes, no SYN was sent. */
   | 'deferred'
-  /** Armed: the next connect() carries the token; or connecting with it. */
+  /** The next connect() carries the token. Once its SYN has left, the socket is foreign, or fresh if that failed. */
   | 'armed'
   /** A listener with a guard. */
   | 'guarded'
@@ -70,8 +70,11 @@ export interface Engine {
   readNote(fd: number): Uint8Array | undefined;
   writeNote(fd: number, note: Uint8Array): void;
   dropNote(fd: number): void;
-  /** Detaches what can be detached without exposing a guarded listener, and frees the rest. */
-  close(): void;
+  /**
+   * Frees what only this process needs. What keeps marked sockets from sending plain SYNs stays in the kernel for the
+   * next engine, unless `purge` says that there are no such sockets any more.
+   */
+  close(options?: { readonly purge?: boolean }): void;
 }
 
 /** Room for a sockaddr_in6, the longest protected length and bookkeeping. */

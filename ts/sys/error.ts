@@ -1,7 +1,9 @@
 import { getSystemErrorMap } from 'node:util';
 
 /** Node knows the errno values of this machine; it lacks the one that the kernel keeps to itself. */
-const KERNEL_ONLY = new Map<number, readonly [string, string]>([[524, ['ENOTSUPP', 'not supported by the kernel']]]);
+const KERNEL_ONLY = new Map<number, readonly [string, string]>([
+  [524, ['ENOTSUPP', 'not supported by the kernel']],
+]);
 
 function describe(errno: number): readonly [name: string, text: string] {
   return getSystemErrorMap().get(-errno) ?? KERNEL_ONLY.get(errno) ?? [`errno ${errno}`, 'unknown error'];

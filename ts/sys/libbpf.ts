@@ -24,6 +24,7 @@ const libbpf = library('libbpf.so.1', {
   bpf_map_delete_elem: ['int', ['int', 'pointer']],
   bpf_prog_get_fd_by_id: ['int', ['uint32']],
   bpf_map_get_fd_by_id: ['int', ['uint32']],
+  bpf_prog_bind_map: ['int', ['int', 'int', 'pointer']],
   bpf_obj_get_info_by_fd: ['int', ['int', 'pointer', 'pointer']],
 });
 
@@ -62,7 +63,10 @@ function open(file: string, preparation: Preparation): Buffer {
     if (preparation.rodata) {
       const map = find(object, 'map', '.rodata');
       const { rodata } = preparation;
-      checked('bpf_map__set_initial_value', libbpf.bpf_map__set_initial_value(map, pointer(rodata), rodata.length));
+      checked(
+        'bpf_map__set_initial_value',
+        libbpf.bpf_map__set_initial_value(map, pointer(rodata), rodata.length),
+      );
     }
     return object;
   } catch (error) {
@@ -103,7 +107,11 @@ function loadFailure(name: string, errno: number, log: () => string): Error {
   const remedy = capabilityRemedy(['CAP_NET_ADMIN', 'CAP_BPF']);
   if (remedy !== undefined) return new SysError(`bpf(${name})`, errno, remedy);
   const text = log();
-  return new SysError(`bpf(${name})`, errno, text === '' ? undefined : `the kernel's verifier says:\n${text}`);
+  return new SysError(
+    `bpf(${name})`,
+    errno,
+    text === '' ? undefined : `the kernel's verifier says:\n${text}`,
+  );
 }
 
 /** Loads `name` from the build directory. A refusal by the kernel's verifier comes with the end of its log. */
@@ -147,6 +155,11 @@ export function writeStorage(map: number, fd: number, value: Uint8Array): void {
 export function deleteStorage(map: number, fd: number): void {
   const result = libbpf.bpf_map_delete_elem(map, socketKey(fd));
   if (result !== -ENOENT) checked('bpf_map_delete_elem', result);
+}
+
+/** Keeps a map for as long as a program that doesn't use it (5.10). */
+export function bindProgramMap(program: number, map: number): void {
+  checked('BPF_PROG_BIND_MAP', libbpf.bpf_prog_bind_map(program, map, null));
 }
 
 /** What the kernel tells of a loaded program. */
@@ -195,7 +208,11 @@ export function programInfo(fd: number): ProgramInfo {
   return { name: nameAt(value, PROGRAM_INFO.name), maps };
 }
 
-export function mapInfo(fd: number): { readonly name: string; readonly type: number; readonly valueSize: number } {
+export function mapInfo(fd: number): {
+  readonly name: string;
+  readonly type: number;
+  readonly valueSize: number;
+} {
   const value = info(fd, Buffer.alloc(MAP_INFO.size));
   return {
     name: nameAt(value, MAP_INFO.name),

@@ -23,6 +23,7 @@ export const OPTION = {
   TCP_DEFER_ACCEPT: [IPPROTO_TCP, 9],
   TCP_WINDOW_CLAMP: [IPPROTO_TCP, 10],
   TCP_INFO: [IPPROTO_TCP, 11],
+  TCP_QUICKACK: [IPPROTO_TCP, 12],
   TCP_REPAIR: [IPPROTO_TCP, 19],
   TCP_REPAIR_QUEUE: [IPPROTO_TCP, 20],
   TCP_QUEUE_SEQ: [IPPROTO_TCP, 21],
@@ -98,7 +99,7 @@ export function getUint(fd: number, option: OptionName): number {
 
 /** 0 or the errno: what a connect() that failed means is for the caller. */
 export function connect(fd: number, sockaddr: Uint8Array): number {
-  return -native.knk_connect(fd, pointer(sockaddr), sockaddr.length);
+  return Math.abs(native.knk_connect(fd, pointer(sockaddr), sockaddr.length));
 }
 
 /** connect(AF_UNSPEC). Leaves ECONNRESET in SO_ERROR where a connection had begun. */

@@ -70,7 +70,9 @@ export function encodeMark(mark: Mark): Buffer {
 }
 
 export function decodeMark(bytes: Buffer): Mark {
-  return Object.fromEntries(MARK_FIELDS.map((field, i) => [field, bytes.readUInt32LE(4 * i)])) as unknown as Mark;
+  return Object.fromEntries(
+    MARK_FIELDS.map((field, i) => [field, bytes.readUInt32LE(4 * i)]),
+  ) as unknown as Mark;
 }
 
 /** struct knock_note. */
@@ -90,14 +92,10 @@ export function decodeNote(bytes: Buffer): Uint8Array {
 
 export const GUARD_CONFIG_BYTES = 68;
 
-/** struct knock_guard. The secret's bytes are MD5's little-endian words already. */
+/** struct knock_guard. The secret's words are little-endian in MD5 and in memory here: its bytes as they are. */
 export function encodeGuardConfig(secret: Uint8Array, integrity: boolean): Buffer {
   const bytes = Buffer.alloc(GUARD_CONFIG_BYTES);
-  for (let word = 0; word < 16; word++) {
-    const at = 4 * word;
-    const value = Buffer.from(secret.subarray(at, at + 4)).readUInt32LE();
-    bytes.writeUInt32LE(value, at);
-  }
+  bytes.set(secret);
   bytes.writeUInt32LE(integrity ? 1 : 0, 64);
   return bytes;
 }

@@ -1,0 +1,67 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { capturing } from './capture.ts';
+import { PAGE, startLighttpd, urlOf } from './lighttpd.ts';
+import type { Family } from './netns.ts';
+import { type Packet, shape, syns } from './packets.ts';
+import { type Knock, run } from './program.ts';
+import { FAMILIES, KINDS, openStealthLab, type StealthLab } from './stealthlab.ts';
+
+/** A stealth connection has the packets of a plain one, and its SYN the header of a plain one. */
+
+let stealth: StealthLab;
+/** Ports of servers that nobody guards; as many digits as the others, so that requests are as long. */
+const PLAIN: Readonly<Record<Family, number>> = { ipv4: 9104, ipv6: 9106, mapped: 9146 };
+
+beforeAll(async () => {
+  stealth = await openStealthLab();
+  const { lab, server } = stealth;
+  await Promise.all([
+    ...KINDS.map(({ family, mode, port }) =>
+      startLighttpd(lab, { family, port, knock: stealth.knock(server, mode) }),
+    ),
+    ...FAMILIES.map((family) => startLighttpd(lab, { family, port: PLAIN[family] })),
+  ]);
+});
+afterAll(() => stealth?.close());
+
+/** Everything on the wire while curl gets the page: not only TCP. */
+async function fetchPage(family: Family, port: number, knock?: Knock): Promise<Packet[]> {
+  const { result, packets } = await capturing(
+    stealth.lab,
+    () => run(stealth.client, ['curl', '-sS', '-m', '8', urlOf(stealth.server, family, port)], { knock }),
+    // Multicast reports are the interface's, whoever talks.
+    { filter: '(ip or ip6) and not ip6 multicast' },
+  );
+  expect(result).toMatchObject({ status: 0, stdout: PAGE });
+  return packets;
+}
+
+/** What of a SYN's headers is neither its own by nature nor the token. */
+function header(packets: readonly Packet[]): unknown {
+  const [syn] = syns(packets);
+  if (syn === undefined) throw new Error('no SYN was sent');
+  const { version, ttl, ipFlags, trafficClass, window, mss, tsecr, length } = syn;
+  const options = syn.options.replace(/080a[0-9a-f]{16}/, '080a');
+  return { version, ttl, ipFlags, trafficClass, window, mss, tsecr, length, options, size: syn.frame.length };
+}
+
+describe.each(KINDS)('$family, $mode', ({ family, mode, port }) => {
+  test('has the packets of a plain connection', async () => {
+    const plain = await fetchPage(family, PLAIN[family]);
+    const own = await fetchPage(family, port, stealth.knock(stealth.client, mode));
+    expect(own.every((packet) => packet.isTcp)).toBe(true);
+    expect(shape(own, port)).toEqual(shape(plain, PLAIN[family]));
+    expect(shape(own, port)).toHaveLength(own.length);
+    expect(header(own)).toEqual(header(plain));
+  });
+
+  test('its timestamps go on from that of its SYN as a plain connection does', async () => {
+    const own = await fetchPage(family, port, stealth.knock(stealth.client, mode));
+    const sent = own.filter((packet) => packet.destinationPort === port).map((packet) => packet.tsval ?? 0);
+    const answered = own.filter((packet) => packet.sourcePort === port).map((packet) => packet.tsecr ?? 0);
+    const [first = 0] = sent;
+    for (const tsval of [...sent, ...answered]) expect((tsval - first) >>> 0).toBeLessThan(5_000);
+    // Each echo is of a value that was sent.
+    for (const tsecr of answered) expect(sent).toContain(tsecr);
+  });
+});

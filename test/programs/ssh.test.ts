@@ -1,0 +1,107 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { capturing } from '../lab/capture.ts';
+import type { Family } from '../lab/netns.ts';
+import { shape, syns } from '../lab/packets.ts';
+import { type Program, run, start, untilListening } from '../lab/program.ts';
+import { FAMILIES, openStealthLab, SECRET, type StealthLab } from '../lab/stealthlab.ts';
+import { takeApart } from '../lab/syn.ts';
+
+/** ssh to sshd, authentication only: the server speaks first, or the client may, so nothing of it is protected. */
+
+const PORTS: Readonly<Record<Family, number>> = { ipv4: 2204, ipv6: 2206, mapped: 2246 };
+/** Debian's sshd takes no other place for its privilege separation. */
+const PRIVILEGE_SEPARATION = '/run/sshd';
+
+let stealth: StealthLab;
+let madeDirectory = false;
+const servers: Program[] = [];
+
+beforeAll(async () => {
+  stealth = await openStealthLab();
+  if (!existsSync(PRIVILEGE_SEPARATION)) {
+    mkdirSync(PRIVILEGE_SEPARATION, { mode: 0o755 });
+    madeDirectory = true;
+  }
+  for (const family of FAMILIES) servers.push(await startSshd(family));
+});
+afterAll(() => {
+  stealth?.close();
+  if (madeDirectory) rmdirSync(PRIVILEGE_SEPARATION);
+});
+
+const inLab = (name: string) => join(stealth.lab.directory, name);
+
+function makeKeys(): void {
+  if (existsSync(inLab('host_key'))) return;
+  for (const name of ['host_key', 'user_key']) {
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', inLab(name)]);
+  }
+  copyFileSync(inLab('user_key.pub'), inLab('authorized_keys'));
+  chmodSync(inLab('authorized_keys'), 0o600);
+}
+
+async function startSshd(family: Family): Promise<Program> {
+  makeKeys();
+  const address = family === 'mapped' ? '::' : stealth.server.addresses[family];
+  const config = inLab(`sshd_config_${family}`);
+  writeFileSync(
+    config,
+    [
+      `Port ${PORTS[family]}`,
+      `ListenAddress ${address}`,
+      `HostKey ${inLab('host_key')}`,
+      `AuthorizedKeysFile ${inLab('authorized_keys')}`,
+      'PermitRootLogin prohibit-password',
+      'PasswordAuthentication no',
+      'UsePAM no',
+      // The lab's directory is below /tmp, which everybody may write to.
+      'StrictModes no',
+      'PidFile none',
+      '',
+    ].join('\n'),
+  );
+  const program = start(stealth.server, ['/usr/sbin/sshd', '-D', '-e', '-f', config], {
+    knock: stealth.knock(stealth.server),
+  });
+  await untilListening(program, PORTS[family]);
+  return program;
+}
+
+function ssh(family: Family): string[] {
+  return [
+    'ssh',
+    ...['-F', 'none', '-i', inLab('user_key'), '-p', String(PORTS[family])],
+    ...['-o', 'StrictHostKeyChecking=accept-new', '-o', `UserKnownHostsFile=${inLab('known_hosts')}`],
+    ...['-o', 'LogLevel=ERROR', '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=8'],
+    ...['-l', 'root', stealth.server.addresses[family]],
+    'echo "$SSH_CONNECTION" && cat',
+  ];
+}
+
+describe.each(FAMILIES)('over %s', (family) => {
+  test('ssh with the secret runs a command', async () => {
+    const input = 'a line to be echoed\n'.repeat(1000);
+    const { result, packets } = await capturing(stealth.lab, () =>
+      run(stealth.client, ssh(family), { knock: stealth.knock(stealth.client), input }),
+    );
+    expect(result).toMatchObject({ status: 0, stderr: '' });
+    const [connection, ...echo] = result.stdout.split('\n');
+    expect(connection).toContain(` ${PORTS[family]}`);
+    expect(echo.join('\n')).toBe(input);
+    expect(syns(packets)).toHaveLength(1);
+    for (const syn of syns(packets)) {
+      const taken = takeApart(syn, SECRET);
+      expect(taken.onTheWire).toBe(taken.computed);
+    }
+  });
+
+  test('ssh without it is refused', async () => {
+    const { result, packets } = await capturing(stealth.lab, () => run(stealth.client, ssh(family)));
+    expect(result.status).toBe(255);
+    expect(result.stderr).toContain('Connection refused');
+    expect(shape(packets, PORTS[family])).toEqual(['> S 0', '< RA 0']);
+  });
+});

@@ -1,0 +1,153 @@
+import { getBytes, setBytes, setInt } from '../sys/libc.ts';
+import { deferConnect, type Forgotten, readForgotten, undoDeferral } from './deferral.ts';
+import {
+  type ArmedToken,
+  type Engine,
+  EngineError,
+  type Inspection,
+  NOTE_BYTES,
+  type Peer,
+  type Protection,
+  type SocketPhase,
+} from './engine.ts';
+import { assertTcpSocket, ownNamespace, TCP_STATE, tcpState } from './socket.ts';
+import { Sysctls } from './sysctls.ts';
+
+/** Sockets whose state is kept; the oldest go first, since nobody says when a socket is closed. */
+const MOST_SOCKETS = 65_536;
+const LONGEST_PROTECTED = 0xffff;
+
+interface Known {
+  readonly phase: SocketPhase;
+  readonly forgotten: Forgotten;
+  readonly note: Uint8Array | undefined;
+}
+const UNKNOWN: Known = {
+  phase: 'fresh',
+  forgotten: { maxSegment: 0, windowClamp: 0, quickAck: 0 },
+  note: undefined,
+};
+
+/**
+ * TCP Stealth on a kernel with the Knock patch, which computes and checks tokens itself. There STEALTH comes first
+ * (INTEGRITY before it is EOPNOTSUPP), and setting it again ends integrity mode. Needs no privilege. What the
+ * stock engine keeps in the kernel is kept here by SO_COOKIE, and is lost with this process.
+ */
+export class KnockEngine implements Engine {
+  readonly name = 'knock';
+  readonly inspectsFirstSegment = true;
+  readonly #namespace = ownNamespace();
+  readonly #sysctls = new Sysctls();
+  readonly #known = new Map<bigint, Known>();
+
+  phase(fd: number): SocketPhase {
+    assertTcpSocket(fd, this.#namespace);
+    const { phase } = this.#recall(fd);
+    switch (tcpState(fd)) {
+      case TCP_STATE.close:
+        return phase === 'armed' ? 'armed' : 'fresh';
+      case TCP_STATE.synSent:
+        return phase === 'deferred' || phase === 'armed' ? phase : 'foreign';
+      case TCP_STATE.listen:
+        return phase === 'guarded' ? 'guarded' : 'foreign';
+      default:
+        return 'foreign';
+    }
+  }
+
+  /** The secret must be known later, but a random one now means that no plain SYN can leave even then. */
+  defer(fd: number, peer: Peer): void {
+    this.#expect(fd, 'fresh');
+    setBytes(fd, 'TCP_STEALTH', crypto.getRandomValues(new Uint8Array(64)));
+    this.#remember(fd, { phase: 'deferred', forgotten: readForgotten(fd) });
+    try {
+      deferConnect(fd, peer, this.#sysctls.read('blackholeTimeout'));
+    } catch (error) {
+      this.release(fd);
+      throw error;
+    }
+  }
+
+  /** The kernel computes the token when the SYN leaves: what is returned is 0. */
+  arm(fd: number, _peer: Peer, secret: Uint8Array, payload?: Uint8Array): ArmedToken {
+    if (this.#expect(fd, 'fresh', 'armed', 'deferred') === 'deferred') {
+      undoDeferral(fd, this.#recall(fd).forgotten);
+    }
+    this.#remember(fd, { phase: 'armed' });
+    setBytes(fd, 'TCP_STEALTH', secret);
+    if (payload !== undefined) setBytes(fd, 'TCP_STEALTH_INTEGRITY', payload);
+    return { isn: 0, tsval: 0 };
+  }
+
+  settle(_fd: number): undefined {
+    return undefined;
+  }
+
+  /** The kernel can't be told to forget a secret: the socket's next connection still carries some token. */
+  release(fd: number): void {
+    const { phase, forgotten } = this.#recall(fd);
+    if (tcpState(fd) === TCP_STATE.synSent && (phase === 'deferred' || phase === 'armed')) {
+      undoDeferral(fd, phase === 'deferred' ? forgotten : readForgotten(fd));
+    }
+    this.#remember(fd, { phase: 'fresh' });
+  }
+
+  guard(fd: number, { secret, protectedLength }: Protection): void {
+    if (protectedLength > LONGEST_PROTECTED) {
+      throw new EngineError(`the kernel protects at most ${LONGEST_PROTECTED} bytes, not ${protectedLength}`);
+    }
+    if (this.#expect(fd, 'fresh', 'guarded') === 'guarded') return;
+    setBytes(fd, 'TCP_STEALTH', secret);
+    if (protectedLength > 0) setInt(fd, 'TCP_STEALTH_INTEGRITY_LEN', protectedLength);
+    this.#remember(fd, { phase: 'guarded' });
+  }
+
+  inspectAccepted(_fd: number, _protection: Protection): Inspection {
+    return { pass: true };
+  }
+
+  readNote(fd: number): Uint8Array | undefined {
+    return this.#recall(fd).note;
+  }
+
+  writeNote(fd: number, note: Uint8Array): void {
+    if (note.length > NOTE_BYTES)
+      throw new RangeError(`a note of ${note.length} bytes; at most ${NOTE_BYTES}`);
+    this.#remember(fd, { note: Uint8Array.from(note) });
+  }
+
+  dropNote(fd: number): void {
+    this.#remember(fd, { note: undefined });
+  }
+
+  close(): void {
+    this.#known.clear();
+    this.#sysctls.close();
+  }
+
+  #expect(fd: number, ...wanted: readonly SocketPhase[]): SocketPhase {
+    const phase = this.phase(fd);
+    if (wanted.includes(phase)) return phase;
+    throw new EngineError(`the socket is ${phase}; ${wanted.join(' or ')} was expected`);
+  }
+
+  #cookie(fd: number): bigint {
+    return getBytes(fd, 'SO_COOKIE', 8).readBigUInt64LE();
+  }
+
+  #recall(fd: number): Known {
+    return this.#known.get(this.#cookie(fd)) ?? UNKNOWN;
+  }
+
+  #remember(fd: number, news: Partial<Known>): void {
+    const cookie = this.#cookie(fd);
+    const known = { ...UNKNOWN, ...this.#known.get(cookie), ...news };
+    // Deleting first makes it the youngest.
+    this.#known.delete(cookie);
+    this.#known.set(cookie, known);
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size <= MOST_SOCKETS) break;
+      this.#known.delete(oldest);
+    }
+  }
+}

@@ -1,0 +1,97 @@
+import { SysError } from '../sys/error.ts';
+import {
+  AF_INET,
+  AF_INET6,
+  close,
+  getBytes,
+  getsockname,
+  getUint,
+  IPPROTO_MPTCP,
+  IPPROTO_TCP,
+  SOCK_STREAM,
+  socket,
+} from '../sys/libc.ts';
+import { EngineError, type Peer } from './engine.ts';
+
+/** The kernel's TCP states that matter here (include/net/tcp_states.h). */
+export const TCP_STATE = { established: 1, synSent: 2, close: 7, listen: 10 } as const;
+
+const EBADF = 9;
+const ENOTSOCK = 88;
+const COOKIE_BYTES = 8;
+
+/** SO_NETNS_COOKIE (5.14) of a new socket: the network namespace that this process works in. */
+export function ownNamespace(): bigint {
+  const fd = socket(AF_INET, SOCK_STREAM, 0);
+  try {
+    return namespaceOf(fd);
+  } finally {
+    close(fd);
+  }
+}
+
+function namespaceOf(fd: number): bigint {
+  return getBytes(fd, 'SO_NETNS_COOKIE', COOKIE_BYTES).readBigUInt64LE();
+}
+
+/** The socket's domain, or -1 for a descriptor that is no socket. */
+function domainOf(fd: number): number {
+  try {
+    return getUint(fd, 'SO_DOMAIN');
+  } catch (error) {
+    if (error instanceof SysError && (error.errno === ENOTSOCK || error.errno === EBADF)) return -1;
+    throw error;
+  }
+}
+
+/** Throws EngineError unless the descriptor is a TCP socket of the given network namespace. */
+export function assertTcpSocket(fd: number, namespace: bigint): void {
+  const domain = domainOf(fd);
+  if (domain !== AF_INET && domain !== AF_INET6) {
+    throw new EngineError('the descriptor is not an IPv4 or IPv6 socket');
+  }
+  const protocol = getUint(fd, 'SO_PROTOCOL');
+  if (protocol === IPPROTO_MPTCP) {
+    throw new EngineError(
+      'Multipath TCP sockets make several connections, whose sequence numbers nobody can set; make a plain TCP socket (protocol 0 or IPPROTO_TCP)',
+    );
+  }
+  if (getUint(fd, 'SO_TYPE') !== SOCK_STREAM || protocol !== IPPROTO_TCP) {
+    throw new EngineError('the descriptor is not a TCP socket');
+  }
+  if (namespaceOf(fd) !== namespace) {
+    throw new EngineError(
+      'the socket belongs to another network namespace than the control process; start one control process in each',
+    );
+  }
+}
+
+/** tcpi_state. */
+export function tcpState(fd: number): number {
+  return getBytes(fd, 'TCP_INFO', 1)[0] ?? 0;
+}
+
+/** The source address in network byte order (4 bytes also for an IPv4-mapped one) and the port; 0 if unbound. */
+export function localAddress(fd: number): { readonly address: Uint8Array; readonly port: number } {
+  const bytes = getsockname(fd);
+  const port = bytes.readUInt16BE(2);
+  if (bytes.readUInt16LE(0) === AF_INET) return { address: bytes.subarray(4, 8), port };
+  const address = bytes.subarray(8, 24);
+  return { address: isMapped(address) ? address.subarray(12) : address, port };
+}
+
+function isMapped(address: Uint8Array): boolean {
+  return address.subarray(0, 10).every((b) => b === 0) && address[10] === 0xff && address[11] === 0xff;
+}
+
+const ANY_IPV6_BECOMES = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
+
+/**
+ * The destination that the SYN will name. It is what the application asked for, except that the kernel takes
+ * the unspecified address for this machine: in IPv4 for the source address that it chose, in IPv6 for ::1
+ * (or 127.0.0.1 on a socket that is bound to an IPv4-mapped address).
+ */
+export function wireAddress(peer: Peer, local: Uint8Array): Uint8Array {
+  if (peer.address.some((byte) => byte !== 0)) return peer.address;
+  return local.length === 4 ? local : ANY_IPV6_BECOMES;
+}

@@ -1,0 +1,44 @@
+import { createHash } from 'node:crypto';
+import { type BpfObject, loadBpf } from '../../sys/libbpf.ts';
+import { setInt } from '../../sys/libc.ts';
+import type { Protection } from '../engine.ts';
+import { encodeGuardConfig } from './layout.ts';
+
+/** How long a listener waits for the first segment before accept() sees the connection anyway, in seconds. */
+const FIRST_SEGMENT_SECONDS = 30;
+
+/** One loaded program for each secret and mode; the listeners that use it keep it alive. */
+export class Guards {
+  readonly #loaded = new Map<string, BpfObject>();
+
+  /** Attaches the guard. The socket must not listen yet: after that the kernel wouldn't take it. */
+  attach(fd: number, { secret, protectedLength }: Protection): void {
+    const integrity = protectedLength > 0;
+    const program = this.#load(secret, integrity);
+    // Set after the application's bind(), so that it doesn't change what bind() allows.
+    setInt(fd, 'SO_REUSEPORT', 1);
+    setInt(fd, 'SO_ATTACH_REUSEPORT_EBPF', program);
+    if (!integrity) return;
+    setInt(fd, 'TCP_SAVE_SYN', 1);
+    setInt(fd, 'TCP_DEFER_ACCEPT', FIRST_SEGMENT_SECONDS);
+  }
+
+  /** Only our own hold on the programs ends. */
+  close(): void {
+    for (const object of this.#loaded.values()) object.close();
+    this.#loaded.clear();
+  }
+
+  #load(secret: Uint8Array, integrity: boolean): number {
+    const key = createHash('sha256')
+      .update(secret)
+      .update(integrity ? 'integrity' : 'auth')
+      .digest('hex');
+    let object = this.#loaded.get(key);
+    if (object === undefined) {
+      object = loadBpf('guard.bpf.o', { rodata: encodeGuardConfig(secret, integrity) });
+      this.#loaded.set(key, object);
+    }
+    return object.program('knock_guard_listener');
+  }
+}
