@@ -96,6 +96,7 @@ bool descriptor_track(int fd, const struct descriptor *state)
     memcpy(entry->peer, state->peer, sizeof(entry->peer));
     entry->inspect = state->inspect;
     entry->reuseport = state->reuseport;
+    entry->forked = state->forked;
     descriptor_change(entry, state->kind);
     return true;
 }
@@ -142,6 +143,29 @@ void descriptors_each(void (*visit)(int fd, struct descriptor *entry))
     }
 }
 
+bool descriptor_has_twin(int fd, const struct descriptor *entry)
+{
+    unsigned int end = atomic_load(&pages_used) * PAGE_ENTRIES;
+    for (unsigned int other = 0; other < end; other++) {
+        const struct descriptor *candidate = descriptor_find((int)other);
+        if (candidate && (int)other != fd && candidate->cookie == entry->cookie)
+            return true;
+    }
+    return false;
+}
+
+static void mark_forked(int fd, struct descriptor *entry)
+{
+    (void)fd;
+    entry->forked = true;
+}
+
+static void share(void)
+{
+    if (atomic_load_explicit(&descriptors_tracked_count, memory_order_relaxed) != 0)
+        descriptors_each(mark_forked);
+}
+
 static void adopt(void)
 {
     owner = getpid();
@@ -151,5 +175,5 @@ __attribute__((constructor)) static void start(void)
 {
     originals_resolve();
     adopt();
-    pthread_atfork(NULL, NULL, adopt);
+    pthread_atfork(share, NULL, adopt);
 }

@@ -26,6 +26,7 @@ struct descriptor {
     uint8_t peer[PEER_SIZE];     // struct sockaddr as the program gave it
     uint8_t inspect;             // accepted connections are to be inspected
     uint8_t reuseport;           // the program's own SO_REUSEPORT
+    uint8_t forked;              // a child of this process has the socket, too
 };
 _Static_assert(sizeof(struct descriptor) <= 64, "a tracked socket costs at most 64 bytes");
 
@@ -60,6 +61,9 @@ void descriptor_copy(int from, int to);
 // Forgets all tracked descriptors of the range, telling `lost` of each first. Does nothing in a child of vfork,
 // which shares this memory with a parent that keeps its descriptors.
 void descriptors_forget_range(unsigned int first, unsigned int last, void (*lost)(int fd, const struct descriptor *entry));
+
+// True when another tracked descriptor stands for the same socket.
+bool descriptor_has_twin(int fd, const struct descriptor *entry);
 
 // Calls `visit` for each tracked descriptor.
 void descriptors_each(void (*visit)(int fd, struct descriptor *entry));

@@ -3,6 +3,7 @@
 
 #include "descriptors.h"
 #include "log.h"
+#include "socket.h"
 
 #include <limits.h>
 #include <time.h>
@@ -33,6 +34,11 @@ void hint_now(int fd, struct descriptor *entry)
 {
     if (atomic_exchange(&entry->hint_at_ns, 0) == 0)
         return;
+    // Through a copy of the descriptor, here or in another process, the connect may have been made long ago.
+    if (!socket_connecting(fd)) {
+        descriptor_forget(fd);
+        return;
+    }
     log_line(LOG_ERRORS,
              "descriptor %d waits for an answer, but its connect is held back until KNOCK_INTLEN bytes are written (%u so far): "
              "set KNOCK_INTLEN, on both sides, to no more than the client writes first; 0 if the server speaks first",

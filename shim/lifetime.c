@@ -12,11 +12,13 @@
 #define CLOSE_RANGE_CLOEXEC (1U << 2)
 #endif
 
+// The bytes are gone with the last descriptor of the socket. Whether another process still has it nobody can tell.
 static void lost(int fd, const struct descriptor *entry)
 {
+    bool delayed = atomic_load(&((struct descriptor *)entry)->kind) != DESCRIPTOR_GUARDED;
     uint32_t gathered = atomic_load(&((struct descriptor *)entry)->gathered);
-    if (gathered > 0 && atomic_load(&((struct descriptor *)entry)->kind) != DESCRIPTOR_GUARDED)
-        log_line(LOG_ERRORS,
+    if (delayed && gathered > 0 && !descriptor_has_twin(fd, entry))
+        log_line(entry->forked ? LOG_NOTICES : LOG_ERRORS,
                  "descriptor %d was closed with %u bytes that were never sent: its connect waited for KNOCK_INTLEN bytes", fd, gathered);
 }
 

@@ -17,6 +17,9 @@ int socket_option(int fd, int level, int option, int otherwise);
 
 bool socket_nonblocking(int fd);
 
+// True while no handshake has been completed or given up.
+bool socket_connecting(int fd);
+
 // Takes a socket back to where it was before the control process began, as far as that needs no privilege. One that
 // was left in repair mode would swallow data silently: a fresh one takes its place.
 void socket_abandon(int fd);

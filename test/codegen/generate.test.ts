@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { encode, type Message } from '../../ts/spec/codec.ts';
-import { type CallSpec, calls } from '../../ts/spec/calls.ts';
 import { buildCallTable, buildStateDiagram } from '../../ts/codegen/docs.ts';
 import { buildOriginalsSource } from '../../ts/codegen/originals.ts';
 import { buildVersionScript, buildWrappers } from '../../ts/codegen/wrappers.ts';
+import { type CallSpec, calls } from '../../ts/spec/calls.ts';
+import { encode, type Message } from '../../ts/spec/codec.ts';
 import { transitions } from '../../ts/spec/delayedConnect.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -24,7 +24,16 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 function compileAndRun(source: string, input: Uint8Array): string {
   const [c, binary] = [join(scratch, 'reader.c'), join(scratch, 'reader')];
   writeFileSync(c, source);
-  execFileSync('gcc', ['-std=c11', '-Wall', '-Wextra', '-Werror', `-I${root}/shim/generated`, c, '-o', binary]);
+  execFileSync('gcc', [
+    '-std=c11',
+    '-Wall',
+    '-Wextra',
+    '-Werror',
+    `-I${root}/shim/generated`,
+    c,
+    '-o',
+    binary,
+  ]);
   return execFileSync(binary, { input, encoding: 'utf8' });
 }
 
@@ -62,7 +71,9 @@ describe('the builders', () => {
   };
 
   it('make wrapper, resolver, version script and table row from one entry', () => {
-    expect(buildWrappers([call])).toContain('EXPORTED int wrapped___ping(int fd, const char *text) __asm__("__ping");');
+    expect(buildWrappers([call])).toContain(
+      'EXPORTED int wrapped___ping(int fd, const char *text) __asm__("__ping");',
+    );
     expect(buildWrappers([call])).toContain('return original_ping(fd, text);');
     expect(buildOriginalsSource([call])).toContain('dlsym(RTLD_NEXT, "ping")');
     expect(buildVersionScript([call])).toContain('    ping;\n    __ping;');
@@ -78,7 +89,9 @@ describe('the builders', () => {
 
 describe('the library', () => {
   it('exports the overridden names and nothing else', () => {
-    const symbols = execFileSync('nm', ['-D', '--defined-only', '--format=posix', library], { encoding: 'utf8' })
+    const symbols = execFileSync('nm', ['-D', '--defined-only', '--format=posix', library], {
+      encoding: 'utf8',
+    })
       .trim()
       .split('\n')
       .map((line) => line.split(' ')[0]);
@@ -114,13 +127,16 @@ int main(void)
 }
 `;
     const bytes = encode(verdict);
-    expect(compileAndRun(source, bytes)).toBe(`${bytes.length} 7 ${bytes.length} 6 2 1 -93 27 28 2 3 2 noGET/x\n`);
+    expect(compileAndRun(source, bytes)).toBe(
+      `${bytes.length} 7 ${bytes.length} 6 2 1 -93 27 28 2 3 2 noGET/x\n`,
+    );
   });
 });
 
 describe('the committed generated files', () => {
   it('are what the generator writes today', () => {
-    const verify = () => execFileSync('npx', ['tsx', 'ts/codegen/generate.ts', '--verify'], { cwd: root, stdio: 'pipe' });
+    const verify = () =>
+      execFileSync('npx', ['tsx', 'ts/codegen/generate.ts', '--verify'], { cwd: root, stdio: 'pipe' });
     expect(verify).not.toThrow();
     const table = readFileSync(join(root, 'docs/calls.md'), 'utf8');
     expect(table).toBe(buildCallTable(calls));

@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { moved, prefix, type StealthConnect, step, TransitionError, write } from '../../ts/control/delayed.ts';
+import {
+  moved,
+  prefix,
+  type StealthConnect,
+  step,
+  TransitionError,
+  write,
+} from '../../ts/control/delayed.ts';
 import { type Event, events, type State, states, transitions } from '../../ts/spec/delayedConnect.ts';
 
 const stateNames = Object.keys(states) as State[];

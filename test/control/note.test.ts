@@ -20,7 +20,12 @@ describe('notes on sockets', () => {
     const note = encodeConnect(connect);
     expect(note.length).toBeLessThanOrEqual(NOTE_BYTES);
     expect(decodeConnect(note)).toEqual(connect);
-    const short = { ...connect, sockaddr: new Uint8Array(16).fill(1), bytes: Uint8Array.of(1, 2), accepted: 2 };
+    const short = {
+      ...connect,
+      sockaddr: new Uint8Array(16).fill(1),
+      bytes: Uint8Array.of(1, 2),
+      accepted: 2,
+    };
     expect(decodeConnect(encodeConnect(short))).toEqual(short);
   });
 

@@ -100,7 +100,9 @@ function session(ownSecret?: string): Session {
           logLevel: 1 as const,
         };
   const local = sockaddrOf('192.0.2.9', 80);
-  return new Session({ engine, ownPolicy, localAddress: () => local, log: silent }, client, (fd) => released.push(fd));
+  return new Session({ engine, ownPolicy, localAddress: () => local, log: silent }, client, (fd) =>
+    released.push(fd),
+  );
 }
 
 function settings(values: Record<string, string>): Uint8Array {
@@ -111,7 +113,11 @@ function settings(values: Record<string, string>): Uint8Array {
   );
 }
 
-function connectTo(address: string, values: Record<string, string>, extra: Partial<Message<'connect'>> = {}): Message {
+function connectTo(
+  address: string,
+  values: Record<string, string>,
+  extra: Partial<Message<'connect'>> = {},
+): Message {
   const sockaddr = sockaddrOf(address, 4242);
   const peer = new Uint8Array(28);
   peer.set(sockaddr);
@@ -129,7 +135,9 @@ const textOf = (verdict: Verdict | undefined) => Buffer.from(verdict?.text ?? []
 describe('a connect without integrity', () => {
   it('is armed with the secret of the application, then reported', () => {
     const one = session();
-    const verdict = one.receive(connectTo('192.0.2.1', { KNOCK_SECRET: 'mine', KNOCK_LOGLVL: '3' }), [SOCKET]);
+    const verdict = one.receive(connectTo('192.0.2.1', { KNOCK_SECRET: 'mine', KNOCK_LOGLVL: '3' }), [
+      SOCKET,
+    ]);
     expect(actionOf(verdict)).toBe('proceed');
     expect(verdict?.log_level).toBe(3);
     expect(one.receive({ kind: 'report', error: 0 }, [])).toBeUndefined();
@@ -164,12 +172,16 @@ describe('a connect without integrity', () => {
   for (const { phase, action, armed } of phases)
     it(`of a socket that is ${phase}: ${action}`, () => {
       engine.current = phase;
-      expect(actionOf(session().receive(connectTo('192.0.2.1', { KNOCK_SECRET: 'x' }), [SOCKET]))).toBe(action);
+      expect(actionOf(session().receive(connectTo('192.0.2.1', { KNOCK_SECRET: 'x' }), [SOCKET]))).toBe(
+        action,
+      );
       expect(engine.calls.some((call) => call.startsWith('arm'))).toBe(armed);
     });
 
   it('outside KNOCK_TARGETS is left alone', () => {
-    const verdict = session().receive(connectTo('192.0.2.1', { KNOCK_SECRET: 'x', KNOCK_TARGETS: ':22' }), [SOCKET]);
+    const verdict = session().receive(connectTo('192.0.2.1', { KNOCK_SECRET: 'x', KNOCK_TARGETS: ':22' }), [
+      SOCKET,
+    ]);
     expect(actionOf(verdict)).toBe('pass');
     expect(engine.calls).toEqual([]);
   });
@@ -225,7 +237,13 @@ describe('a connect with integrity', () => {
     expect(engine.calls.at(-1)).toBe('release');
   });
 
+  it('is left to the kernel when it was made through a copy of the descriptor', () => {
+    engine.current = 'foreign';
+    expect(actionOf(send('GET').verdict)).toBe('pass');
+  });
+
   it('is refused when nothing is known of it', () => {
+    engine.current = 'deferred';
     expect(textOf(send('GET').verdict)).toMatch(/connect again/);
   });
 
@@ -261,7 +279,9 @@ describe('a listen', () => {
   });
 
   it('outside KNOCK_TARGETS is left alone', () => {
-    expect(actionOf(session().receive(listenWith({ KNOCK_SECRET: 'x', KNOCK_TARGETS: ':22' }), [SOCKET]))).toBe('pass');
+    expect(
+      actionOf(session().receive(listenWith({ KNOCK_SECRET: 'x', KNOCK_TARGETS: ':22' }), [SOCKET])),
+    ).toBe('pass');
   });
 
   it('remembers with the listener what its connections are inspected for', () => {
@@ -300,7 +320,9 @@ describe('what an application brings along', () => {
     expect(textOf(one.receive({ kind: 'file', error: 2 }, []))).toMatch(/\/nowhere.*ENOENT/);
     const two = session();
     two.receive(connectTo('192.0.2.1', { KNOCK_SECRET: `f:${scratch}` }), [SOCKET]);
-    expect(textOf(two.receive({ kind: 'file', error: 0 }, [openSync(scratch, 'r')]))).toMatch(/not a regular file/);
+    expect(textOf(two.receive({ kind: 'file', error: 0 }, [openSync(scratch, 'r')]))).toMatch(
+      /not a regular file/,
+    );
     expect(textOf(session().receive({ kind: 'file', error: 0 }, []))).toMatch(/out of order/);
   });
 
@@ -325,13 +347,17 @@ describe('what an application brings along', () => {
   });
 
   it('without any secret is refused with what to do', () => {
-    expect(textOf(session().receive(connectTo('192.0.2.1', {}), [SOCKET]))).toMatch(/KNOCK_SECRET.*\.knockrc/);
+    expect(textOf(session().receive(connectTo('192.0.2.1', {}), [SOCKET]))).toMatch(
+      /KNOCK_SECRET.*\.knockrc/,
+    );
   });
 });
 
 describe('mistakes of a client', () => {
   it('are answered, whatever the order', () => {
-    expect(textOf(session().receive({ kind: 'send', payload: Buffer.from('x') }, []))).toMatch(/without its socket/);
+    expect(textOf(session().receive({ kind: 'send', payload: Buffer.from('x') }, []))).toMatch(
+      /without its socket/,
+    );
     const one = session();
     one.receive(connectTo('192.0.2.1', { KNOCK_SECRET: 'x' }), [SOCKET]);
     expect(textOf(one.receive(connectTo('192.0.2.1', { KNOCK_SECRET: 'x' }), [7]))).toMatch(/out of order/);

@@ -18,12 +18,16 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 function traced(name: string, preload: readonly string[]): { output: string; calls: string[] } {
   const trace = join(scratch, name);
-  const output = execFileSync('strace', ['-o', trace, ...preload, program, join(scratch, 'data')], { encoding: 'utf8' });
+  const output = execFileSync('strace', ['-o', trace, ...preload, program, join(scratch, 'data')], {
+    encoding: 'utf8',
+  });
   const lines = readFileSync(trace, 'utf8').split('\n');
   const marks = lines.flatMap((line, index) => (line.startsWith('getppid') ? [index] : []));
   expect(marks.length).toBe(2);
   // The random name of the scratch folder and kernel addresses differ from run to run; nothing else may.
-  const calls = lines.slice((marks[0] ?? 0) + 1, marks[1]).map((line) => line.replace(/0x7f[0-9a-f]+/g, 'address'));
+  const calls = lines
+    .slice((marks[0] ?? 0) + 1, marks[1])
+    .map((line) => line.replace(/0x7f[0-9a-f]+/g, 'address'));
   return { output, calls };
 }
 

@@ -1,7 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { POLICY_KEYS } from '../../ts/config/policy.ts';
-import { decode, encode, layouts, MAX_MESSAGE_SIZE, type Message, ProtocolError } from '../../ts/spec/codec.ts';
+import {
+  decode,
+  encode,
+  layouts,
+  MAX_MESSAGE_SIZE,
+  type Message,
+  ProtocolError,
+} from '../../ts/spec/codec.ts';
 import { type FieldSpec, messages, settingVariables } from '../../ts/spec/messages.ts';
 
 function valueOf(field: FieldSpec): fc.Arbitrary<number | Uint8Array> {

@@ -15,7 +15,8 @@ function struct({ spec, fields, fixedSize }: Layout): string {
   const name = `message_${spec.name}`;
   const members = spec.fields.map((field) => {
     if (field.type === 'bytes') return `    uint8_t ${field.name}[${field.size}]; // ${field.doc}`;
-    if (field.type === 'blob') return `    uint32_t ${field.name}_length; // ${field.doc}; at most ${field.max}, behind the struct`;
+    if (field.type === 'blob')
+      return `    uint32_t ${field.name}_length; // ${field.doc}; at most ${field.max}, behind the struct`;
     return `    ${cTypes[field.type]} ${field.name}; // ${field.doc}`;
   });
   const asserts = fields.map(({ field, offset }) => {
@@ -38,7 +39,9 @@ export function buildMessagesHeader(): string {
   const all = [...layouts.values()];
   const blobs = all.flatMap(({ spec }) =>
     spec.fields.flatMap((field) =>
-      field.type === 'blob' ? [`    MAX_${spec.name.toUpperCase()}_${field.name.toUpperCase()} = ${field.max},`] : [],
+      field.type === 'blob'
+        ? [`    MAX_${spec.name.toUpperCase()}_${field.name.toUpperCase()} = ${field.max},`]
+        : [],
     ),
   );
   return `${banner('ts/spec/messages.ts')}

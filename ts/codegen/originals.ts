@@ -35,7 +35,8 @@ ${hooks.join('\n')}
 }
 
 function resolver(call: CallSpec): string {
-  const failure = call.returns === 'void' ? 'errno = ENOSYS;\n    return;' : 'errno = ENOSYS;\n        return -1;';
+  const failure =
+    call.returns === 'void' ? 'errno = ENOSYS;\n    return;' : 'errno = ENOSYS;\n        return -1;';
   const word = call.variadic
     ? '    va_list list;\n    va_start(list, ' +
       call.parameters.at(-1)?.name +

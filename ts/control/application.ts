@@ -29,7 +29,9 @@ function environment(settings: Uint8Array): RawSettings['env'] {
 
 function readRc(path: string, error: number, file: number | undefined, client: Credentials): Uint8Array {
   if (error !== 0 || file === undefined)
-    throw new ConfigError(`${path}: it can't be opened (${getSystemErrorName(-error)}): make it readable for this program, or remove it`);
+    throw new ConfigError(
+      `${path}: it can't be opened (${getSystemErrorName(-error)}): make it readable for this program, or remove it`,
+    );
   const { bytes, mode, uid }: OpenFile = readWhole(file, MAX_FILE_SIZE, path);
   checkPrivate(path, { mode, uid }, client.uid);
   return bytes;

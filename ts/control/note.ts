@@ -1,5 +1,5 @@
 import type { Protection } from '../engine/engine.ts';
-import { states, type State } from '../spec/delayedConnect.ts';
+import { type State, states } from '../spec/delayedConnect.ts';
 import { SOCKADDR_SIZE } from '../spec/messages.ts';
 import type { StealthConnect } from './delayed.ts';
 

@@ -69,7 +69,10 @@ export class ControlServer {
       for (let turn = 0; turn < TURN; turn++) {
         const datagram = channel.receive(client.fd, this.#buffer);
         if (datagram === undefined) return;
-        if (datagram.data.length === 0) return this.#drop(client);
+        if (datagram.data.length === 0) {
+          this.#drop(client);
+          return;
+        }
         const answer = this.#answer(client.session, datagram);
         if (answer !== undefined) channel.send(client.fd, encode(answer));
       }

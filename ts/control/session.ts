@@ -1,7 +1,7 @@
 import { ConfigError } from '../config/error.ts';
 import { buildPolicy, type Policy } from '../config/policy.ts';
-import { matchesDestination, matchesListener } from '../config/targets.ts';
 import type { Settings } from '../config/settings.ts';
+import { matchesDestination, matchesListener } from '../config/targets.ts';
 import { type Engine, EngineError, type Peer } from '../engine/engine.ts';
 import type { Message } from '../spec/codec.ts';
 import { SysError } from '../sys/error.ts';
@@ -81,7 +81,8 @@ export class Session {
     const [socket, second] = descriptors;
     if (message.kind === 'report') return this.#report(message.error);
     if (message.kind === 'file') return this.#file(message.error, socket);
-    if (message.kind === 'verdict' || this.#asked) return refuse(`a '${message.kind}' message is out of order`);
+    if (message.kind === 'verdict' || this.#asked)
+      return refuse(`a '${message.kind}' message is out of order`);
     this.#asked = true;
     if (socket === undefined) return refuse(`a '${message.kind}' message came without its socket`);
     if (message.kind === 'send') return this.#send(socket, message.payload);
@@ -160,8 +161,12 @@ export class Session {
     const { engine } = this.#around;
     const note = engine.readNote(socket);
     const connect = note === undefined ? undefined : decodeConnect(note);
+    // Through a copy of the descriptor, or by another process, the connect was made already.
+    if (connect === undefined && engine.phase(socket) === 'foreign') return verdict('pass');
     if (connect === undefined)
-      return refuse('nothing is known of this delayed connect (was the control process replaced?): connect again');
+      return refuse(
+        'nothing is known of this delayed connect (was the control process replaced?): connect again',
+      );
     const { logLevel } = connect;
     const result = write(connect, payload);
     switch (result.kind) {
@@ -236,7 +241,9 @@ export class Session {
     const note = engine.readNote(listener);
     const protection = note === undefined ? undefined : decodeListener(note);
     if (protection === undefined)
-      return verdict('reset', { text: 'nothing is known of this listener (was the control process replaced?)' });
+      return verdict('reset', {
+        text: 'nothing is known of this listener (was the control process replaced?)',
+      });
     const inspection = engine.inspectAccepted(socket, protection);
     if (inspection.pass) return verdict('pass');
     log.info(`reset a connection to process ${this.#client.pid}: ${inspection.reason}`);
@@ -246,7 +253,8 @@ export class Session {
   #failed(error: unknown): Verdict {
     const { log } = this.#around;
     // The network's own refusals (unreachable, no address left) are the application's to see.
-    if (error instanceof SysError && error.operation === 'connect') return verdict('refuse', { error: error.errno });
+    if (error instanceof SysError && error.operation === 'connect')
+      return verdict('refuse', { error: error.errno });
     const expected =
       error instanceof ConfigError ||
       error instanceof EngineError ||
@@ -255,7 +263,12 @@ export class Session {
       error instanceof TransitionError ||
       error instanceof RangeError;
     const text = error instanceof Error ? error.message : String(error);
-    log.error(`process ${this.#client.pid}: ${expected ? text : error instanceof Error ? error.stack : text}`);
-    return verdict('refuse', { text: expected ? text : `internal error: ${text}`, error: STEALTH_UNAVAILABLE });
+    log.error(
+      `process ${this.#client.pid}: ${expected ? text : error instanceof Error ? error.stack : text}`,
+    );
+    return verdict('refuse', {
+      text: expected ? text : `internal error: ${text}`,
+      error: STEALTH_UNAVAILABLE,
+    });
   }
 }

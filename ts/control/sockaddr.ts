@@ -19,12 +19,19 @@ export function parseSockaddr(sockaddr: Uint8Array): Peer {
     const address = sockaddr.slice(8, 24);
     return { sockaddr, port: view.getUint16(2), address: unmapped(address) };
   }
-  throw new RangeError(`socket address of family ${family} and ${sockaddr.length} bytes is neither IPv4 nor IPv6`);
+  throw new RangeError(
+    `socket address of family ${family} and ${sockaddr.length} bytes is neither IPv4 nor IPv6`,
+  );
 }
 
 /** `192.0.2.1:22` or `[2001:db8::1]:22`, for messages. */
 export function describePeer({ address, port }: Peer): string {
   if (address.length === 4) return `${address.join('.')}:${port}`;
-  const groups = Array.from({ length: 8 }, (_, i) => (((address[2 * i] ?? 0) << 8) | (address[2 * i + 1] ?? 0)).toString(16));
-  return `[${groups.join(':').replace(/\b(?:0:){2,}0?/, ':').replace(/^:(?!:)/, '::')}]:${port}`;
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    (((address[2 * i] ?? 0) << 8) | (address[2 * i + 1] ?? 0)).toString(16),
+  );
+  return `[${groups
+    .join(':')
+    .replace(/\b(?:0:){2,}0?/, ':')
+    .replace(/^:(?!:)/, '::')}]:${port}`;
 }

@@ -1,5 +1,12 @@
 import { endianness } from 'node:os';
-import { type FieldSpec, HEADER_SIZE, type MessageName, type MessageSpec, messages, PROTOCOL_VERSION } from './messages.ts';
+import {
+  type FieldSpec,
+  HEADER_SIZE,
+  type MessageName,
+  type MessageSpec,
+  messages,
+  PROTOCOL_VERSION,
+} from './messages.ts';
 
 type Value<F extends FieldSpec> = F['type'] extends 'bytes' | 'blob' ? Uint8Array : number;
 type Fields<S extends MessageSpec> = { [F in S['fields'][number] as F['name']]: Value<F> };
@@ -65,7 +72,9 @@ function layoutFor(name: MessageName): Layout {
 export function encode(message: Message): Uint8Array {
   const { spec, fields, fixedSize } = layoutFor(message.kind);
   const values = message as unknown as Record<string, number | Uint8Array>;
-  const blobs = spec.fields.filter((field) => field.type === 'blob').map((field) => values[field.name] as Uint8Array);
+  const blobs = spec.fields
+    .filter((field) => field.type === 'blob')
+    .map((field) => values[field.name] as Uint8Array);
   const size = fixedSize + blobs.reduce((sum, blob) => sum + blob.length, 0);
   const bytes = new Uint8Array(size);
   const view = new DataView(bytes.buffer);
@@ -78,7 +87,8 @@ export function encode(message: Message): Uint8Array {
     if (field.type === 'bytes' || field.type === 'blob') {
       const data = value as Uint8Array;
       const room = field.type === 'bytes' ? field.size : field.max;
-      if (data.length > room) throw new ProtocolError(`${spec.name}.${field.name}: ${data.length} bytes, room for ${room}`);
+      if (data.length > room)
+        throw new ProtocolError(`${spec.name}.${field.name}: ${data.length} bytes, room for ${room}`);
       bytes.set(data, field.type === 'bytes' ? offset : end);
       if (field.type === 'blob') {
         view.setUint32(offset, data.length, little);
@@ -89,7 +99,12 @@ export function encode(message: Message): Uint8Array {
   return bytes;
 }
 
-function writeInteger(view: DataView, offset: number, type: 'u8' | 'u16' | 'u32' | 'i32', value: number): void {
+function writeInteger(
+  view: DataView,
+  offset: number,
+  type: 'u8' | 'u16' | 'u32' | 'i32',
+  value: number,
+): void {
   if (type === 'u8') view.setUint8(offset, value);
   else if (type === 'u16') view.setUint16(offset, value, little);
   else if (type === 'u32') view.setUint32(offset, value, little);
@@ -108,7 +123,9 @@ export function decode(bytes: Uint8Array): Message {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const version = view.getUint16(0, little);
   if (version !== PROTOCOL_VERSION)
-    throw new ProtocolError(`protocol version ${version}, this side speaks ${PROTOCOL_VERSION}: install library and control process of one release`);
+    throw new ProtocolError(
+      `protocol version ${version}, this side speaks ${PROTOCOL_VERSION}: install library and control process of one release`,
+    );
   const id = view.getUint16(2, little);
   const spec = messages.find((candidate) => candidate.id === id);
   if (spec === undefined) throw new ProtocolError(`unknown message ${id}`);

@@ -55,12 +55,21 @@ export const actions = [
 export type ActionName = (typeof actions)[number]['name'];
 
 const settings = [
-  { name: 'settings', type: 'blob', max: 32_768, doc: 'KEY=VALUE texts of the environment, each ended by NUL' },
+  {
+    name: 'settings',
+    type: 'blob',
+    max: 32_768,
+    doc: 'KEY=VALUE texts of the environment, each ended by NUL',
+  },
   { name: 'rc_path', type: 'blob', max: 4096, doc: 'name of the rc file; empty if there is none' },
   { name: 'rc_error', type: 'i32', doc: 'errno of opening the rc file, 0 if its descriptor is attached' },
 ] as const satisfies readonly FieldSpec[];
 
-const outcome = { name: 'error', type: 'i32', doc: 'errno of the call, 0 for success' } as const satisfies FieldSpec;
+const outcome = {
+  name: 'error',
+  type: 'i32',
+  doc: 'errno of the call, 0 for success',
+} as const satisfies FieldSpec;
 
 const peer = [
   { name: 'peer', type: 'bytes', size: SOCKADDR_SIZE, doc: 'struct sockaddr_in or sockaddr_in6' },
@@ -87,7 +96,9 @@ export const messages = [
     id: 3,
     doc: 'shim: the application sends on a socket whose connect is delayed',
     descriptors: ['socket'],
-    fields: [{ name: 'payload', type: 'blob', max: MAX_PROTECTED_LENGTH, doc: 'the first bytes of the data' }],
+    fields: [
+      { name: 'payload', type: 'blob', max: MAX_PROTECTED_LENGTH, doc: 'the first bytes of the data' },
+    ],
   },
   {
     name: 'accepted',
@@ -122,7 +133,12 @@ export const messages = [
       { name: 'error', type: 'i32', doc: 'errno for the application, with refuse' },
       ...peer,
       { name: 'text', type: 'blob', max: 2048, doc: 'a line for stderr; empty for none' },
-      { name: 'prefix', type: 'blob', max: MAX_PROTECTED_LENGTH, doc: 'bytes gathered earlier, to be sent first' },
+      {
+        name: 'prefix',
+        type: 'blob',
+        max: MAX_PROTECTED_LENGTH,
+        doc: 'bytes gathered earlier, to be sent first',
+      },
       { name: 'path', type: 'blob', max: 4096, doc: 'the file wanted, with need_file' },
     ],
   },

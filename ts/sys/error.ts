@@ -1,12 +1,13 @@
 import { getSystemErrorMap } from 'node:util';
 
-/** Node knows the errno values of this machine; it lacks the one that the kernel keeps to itself. */
-const KERNEL_ONLY = new Map<number, readonly [string, string]>([
+/** Node's table has the C library's numbers; these are named differently there, or not at all. */
+const LINUX_ONLY = new Map<number, readonly [string, string]>([
+  [95, ['EOPNOTSUPP', 'operation not supported']],
   [524, ['ENOTSUPP', 'not supported by the kernel']],
 ]);
 
 function describe(errno: number): readonly [name: string, text: string] {
-  return getSystemErrorMap().get(-errno) ?? KERNEL_ONLY.get(errno) ?? [`errno ${errno}`, 'unknown error'];
+  return LINUX_ONLY.get(errno) ?? getSystemErrorMap().get(-errno) ?? [`errno ${errno}`, 'unknown error'];
 }
 
 /** A system call or library call that failed. */

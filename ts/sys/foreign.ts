@@ -1,9 +1,14 @@
 import { createRequire } from 'node:module';
 
-// Both packages are CommonJS; require() gives the same object under tsc's output, tsx and vitest.
+// CommonJS packages; require() gives the same object under tsc's output, tsx and vitest.
 const require = createRequire(import.meta.url);
 const ffi = require('ffi-napi') as typeof import('ffi-napi');
 const ref = require('ref-napi') as typeof import('ref-napi');
+// The packages' own callers make new Buffers for every argument, each with a finaliser: dozens of calls a connect
+// then cost milliseconds of garbage collection. With the call itself, the storage is made once.
+const { ffi_call: call } = require('ffi-napi/lib/bindings') as {
+  ffi_call(cif: Buffer, target: Buffer, result: Buffer, parameters: Buffer): void;
+};
 
 /** C types in use, and what stands for them here. A pointer is a Buffer (its memory), or null. */
 interface Types {
@@ -12,39 +17,64 @@ interface Types {
   uint32: number;
   size_t: number;
   uint64: number;
-  string: string | null;
-  pointer: Buffer | null;
+  string: string;
+  pointer: Uint8Array | null;
+  /** A pointer that C gave and only C looks into; 0n is NULL. */
+  handle: bigint;
 }
 type TypeName = keyof Types;
-type Signature = readonly [result: TypeName, parameters: readonly TypeName[]];
+type Signature = readonly [result: 'void' | 'int' | 'handle', parameters: readonly TypeName[]];
 type Arguments<P extends readonly TypeName[]> = { -readonly [I in keyof P]: Types[P[I]] };
 type Functions<D extends Record<string, Signature>> = {
   readonly [F in keyof D]: (...values: Arguments<D[F][1]>) => Types[D[F][0]];
 };
 
-/** Loads a shared library (a path, or a name for the dynamic linker) and the functions named. */
-export function library<const D extends Record<string, Signature>>(name: string, functions: D): Functions<D> {
-  // Library() appends ".so" to names without it, which would miss the addon; a loaded library it takes as it is.
-  const loaded = new ffi.DynamicLibrary(name, ffi.DynamicLibrary.FLAGS.RTLD_NOW);
-  const untyped = ffi.Library as unknown as (from: object, what: object) => Functions<D>;
-  return untyped(loaded, functions);
-}
-
-/** A view of the same memory, as the FFI takes it. Node may move neither while the call runs. */
-export function pointer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
+const SLOT = 8;
+const FFI_NAMES: Partial<Record<TypeName, string>> = { string: 'pointer', handle: 'uint64' };
 
 /** Where the bytes lie, for a pointer inside a struct. The caller keeps the Buffer alive. */
-export function addressOf(bytes: Buffer): bigint {
-  return BigInt(ref.address(bytes));
+export function addressOf(bytes: Uint8Array): bigint {
+  return BigInt(ref.address(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)));
 }
 
-export function isNull(value: Buffer | null): value is null {
-  return value === null || ref.isNull(value);
+function put(slots: Buffer, at: number, type: TypeName, value: unknown, kept: Buffer[]): void {
+  if (type === 'int') slots.writeInt32LE(value as number, at);
+  else if (type === 'uint32') slots.writeUInt32LE((value as number) >>> 0, at);
+  else if (type === 'handle') slots.writeBigUInt64LE(value as bigint, at);
+  else if (type === 'string') {
+    const text = Buffer.from(`${value}\0`);
+    kept.push(text);
+    slots.writeBigUInt64LE(addressOf(text), at);
+  } else if (type === 'pointer') {
+    slots.writeBigUInt64LE(value === null ? 0n : addressOf(value as Uint8Array), at);
+  } else slots.writeBigUInt64LE(BigInt(value as number), at);
 }
 
-/** The `length` bytes that a C pointer points to; valid as long as that memory is. */
-export function memoryAt(value: Buffer, length: number): Buffer {
-  return ref.reinterpret(value, length, 0);
+function callable(target: Buffer, [result, parameters]: Signature): (...values: unknown[]) => unknown {
+  const names = parameters.map((type) => FFI_NAMES[type] ?? type);
+  const cif = ffi.CIF(FFI_NAMES[result] ?? result, names);
+  const slots = Buffer.alloc(SLOT * Math.max(parameters.length, 1));
+  const pointers = Buffer.alloc(slots.length);
+  const base = addressOf(slots);
+  for (let i = 0; i < parameters.length; i++) pointers.writeBigUInt64LE(base + BigInt(SLOT * i), SLOT * i);
+  const returned = Buffer.alloc(SLOT);
+  return (...values) => {
+    const kept: Buffer[] = [];
+    parameters.forEach((type, i) => {
+      put(slots, SLOT * i, type, values[i], kept);
+    });
+    call(cif, target, returned, pointers);
+    if (result === 'void') return undefined;
+    return result === 'int' ? returned.readInt32LE(0) : returned.readBigUInt64LE(0);
+  };
+}
+
+/** Loads a shared library (a path, or a name for the dynamic linker) and the functions named. */
+export function library<const D extends Record<string, Signature>>(name: string, functions: D): Functions<D> {
+  const loaded = new ffi.DynamicLibrary(name, ffi.DynamicLibrary.FLAGS.RTLD_NOW);
+  const entries = Object.entries(functions).map(([symbol, signature]) => [
+    symbol,
+    callable(loaded.get(symbol), signature),
+  ]);
+  return Object.fromEntries(entries) as Functions<D>;
 }

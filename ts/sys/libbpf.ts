@@ -2,23 +2,23 @@ import { accessSync } from 'node:fs';
 import { artefact } from './artefacts.ts';
 import { capabilityRemedy } from './capabilities.ts';
 import { checked, SysError } from './error.ts';
-import { addressOf, isNull, library, pointer } from './foreign.ts';
+import { addressOf, library } from './foreign.ts';
 
 /** libbpf 1.x, which returns -errno (or NULL). */
 const libbpf = library('libbpf.so.1', {
-  libbpf_set_print: ['pointer', ['pointer']],
-  bpf_object__open: ['pointer', ['string']],
-  bpf_object__load: ['int', ['pointer']],
-  bpf_object__close: ['void', ['pointer']],
-  bpf_object__next_program: ['pointer', ['pointer', 'pointer']],
-  bpf_object__find_program_by_name: ['pointer', ['pointer', 'string']],
-  bpf_object__find_map_by_name: ['pointer', ['pointer', 'string']],
-  bpf_program__fd: ['int', ['pointer']],
-  bpf_program__set_log_buf: ['int', ['pointer', 'pointer', 'size_t']],
-  bpf_program__set_log_level: ['int', ['pointer', 'uint32']],
-  bpf_map__fd: ['int', ['pointer']],
-  bpf_map__reuse_fd: ['int', ['pointer', 'int']],
-  bpf_map__set_initial_value: ['int', ['pointer', 'pointer', 'size_t']],
+  libbpf_set_print: ['handle', ['handle']],
+  bpf_object__open: ['handle', ['string']],
+  bpf_object__load: ['int', ['handle']],
+  bpf_object__close: ['void', ['handle']],
+  bpf_object__next_program: ['handle', ['handle', 'handle']],
+  bpf_object__find_program_by_name: ['handle', ['handle', 'string']],
+  bpf_object__find_map_by_name: ['handle', ['handle', 'string']],
+  bpf_program__fd: ['int', ['handle']],
+  bpf_program__set_log_buf: ['int', ['handle', 'pointer', 'size_t']],
+  bpf_program__set_log_level: ['int', ['handle', 'uint32']],
+  bpf_map__fd: ['int', ['handle']],
+  bpf_map__reuse_fd: ['int', ['handle', 'int']],
+  bpf_map__set_initial_value: ['int', ['handle', 'pointer', 'size_t']],
   bpf_map_lookup_elem: ['int', ['int', 'pointer', 'pointer']],
   bpf_map_update_elem: ['int', ['int', 'pointer', 'pointer', 'uint64']],
   bpf_map_delete_elem: ['int', ['int', 'pointer']],
@@ -29,7 +29,7 @@ const libbpf = library('libbpf.so.1', {
 });
 
 // libbpf writes what it thinks to stderr, where an application's users would read it.
-libbpf.libbpf_set_print(null);
+libbpf.libbpf_set_print(0n);
 
 const ENOENT = 2;
 const VERIFIER_LOG_BYTES = 1 << 20;
@@ -52,10 +52,10 @@ export interface BpfObject {
   close(): void;
 }
 
-function open(file: string, preparation: Preparation): Buffer {
+function open(file: string, preparation: Preparation): bigint {
   accessSync(file);
   const object = libbpf.bpf_object__open(file);
-  if (isNull(object)) throw new Error(`${file} is not a BPF object file; build it again`);
+  if (object === 0n) throw new Error(`${file} is not a BPF object file; build it again`);
   try {
     for (const [name, fd] of preparation.maps ?? []) {
       checked(`bpf_map__reuse_fd(${name})`, libbpf.bpf_map__reuse_fd(find(object, 'map', name), fd));
@@ -65,7 +65,7 @@ function open(file: string, preparation: Preparation): Buffer {
       const { rodata } = preparation;
       checked(
         'bpf_map__set_initial_value',
-        libbpf.bpf_map__set_initial_value(map, pointer(rodata), rodata.length),
+        libbpf.bpf_map__set_initial_value(map, rodata, rodata.length),
       );
     }
     return object;
@@ -75,12 +75,12 @@ function open(file: string, preparation: Preparation): Buffer {
   }
 }
 
-function find(object: Buffer, kind: 'map' | 'program', name: string): Buffer {
+function find(object: bigint, kind: 'map' | 'program', name: string): bigint {
   const found =
     kind === 'map'
       ? libbpf.bpf_object__find_map_by_name(object, name)
       : libbpf.bpf_object__find_program_by_name(object, name);
-  if (isNull(found)) throw new Error(`the BPF object has no ${kind} named ${name}`);
+  if (found === 0n) throw new Error(`the BPF object has no ${kind} named ${name}`);
   return found;
 }
 
@@ -89,8 +89,8 @@ function verifierLog(file: string, preparation: Preparation): string {
   const object = open(file, preparation);
   const log = Buffer.alloc(VERIFIER_LOG_BYTES);
   try {
-    let program = libbpf.bpf_object__next_program(object, null);
-    while (!isNull(program)) {
+    let program = libbpf.bpf_object__next_program(object, 0n);
+    while (program !== 0n) {
       libbpf.bpf_program__set_log_buf(program, log, log.length);
       libbpf.bpf_program__set_log_level(program, 1);
       program = libbpf.bpf_object__next_program(object, program);
@@ -148,7 +148,7 @@ export function readStorage(map: number, fd: number, size: number): Buffer | und
 }
 
 export function writeStorage(map: number, fd: number, value: Uint8Array): void {
-  checked('bpf_map_update_elem', libbpf.bpf_map_update_elem(map, socketKey(fd), pointer(value), 0));
+  checked('bpf_map_update_elem', libbpf.bpf_map_update_elem(map, socketKey(fd), value, 0));
 }
 
 /** Without effect if the socket has no value. */

@@ -1,6 +1,6 @@
 import { artefact } from './artefacts.ts';
 import { checked } from './error.ts';
-import { library, pointer } from './foreign.ts';
+import { library } from './foreign.ts';
 
 export const SOL_SOCKET = 1;
 export const IPPROTO_IP = 0;
@@ -73,7 +73,7 @@ const native = library(artefact('knockify_native.node'), {
 
 export function setBytes(fd: number, option: OptionName, value: Uint8Array): void {
   const [level, name] = OPTION[option];
-  const result = native.knk_setsockopt(fd, level, name, pointer(value), value.length);
+  const result = native.knk_setsockopt(fd, level, name, value, value.length);
   checked(`setsockopt(${option})`, result, REMEDIES[option]?.[-result]);
 }
 
@@ -99,7 +99,7 @@ export function getUint(fd: number, option: OptionName): number {
 
 /** 0 or the errno: what a connect() that failed means is for the caller. */
 export function connect(fd: number, sockaddr: Uint8Array): number {
-  return Math.abs(native.knk_connect(fd, pointer(sockaddr), sockaddr.length));
+  return Math.abs(native.knk_connect(fd, sockaddr, sockaddr.length));
 }
 
 /** connect(AF_UNSPEC). Leaves ECONNRESET in SO_ERROR where a connection had begun. */
@@ -108,7 +108,7 @@ export function disconnect(fd: number): void {
 }
 
 export function bind(fd: number, sockaddr: Uint8Array): void {
-  checked('bind', native.knk_bind(fd, pointer(sockaddr), sockaddr.length));
+  checked('bind', native.knk_bind(fd, sockaddr, sockaddr.length));
 }
 
 /** The bytes of a `struct sockaddr_in` or `sockaddr_in6`. */
