@@ -65,7 +65,8 @@
           "action_name": "compile_armed",
           "inputs": [
             "native/bpf/armed.bpf.c",
-            "native/bpf/layout.h"
+            "native/bpf/layout.h",
+            "native/bpf/packet.h"
           ],
           "outputs": [
             "<(PRODUCT_DIR)/armed.bpf.o"
@@ -90,6 +91,7 @@
           "inputs": [
             "native/bpf/guard.bpf.c",
             "native/bpf/token.h",
+            "native/bpf/packet.h",
             "native/bpf/layout.h"
           ],
           "outputs": [

@@ -68,7 +68,7 @@ static bool open_session(struct session *session)
     struct timeval patience = {.tv_sec = TIMEOUT_SECONDS};
     const char *path = socket_path();
     session->fd = -1;
-    session->quiet = false;
+    session->quiet = session->confirms = false;
     if (strlen(path) >= sizeof(address.sun_path))
         return broken(session, "cannot name", ENAMETOOLONG);
     strcpy(address.sun_path, path);
@@ -265,6 +265,7 @@ bool control_listen(struct session *session, int fd, struct verdict *verdict)
     message.rc_error = settings.rc_error;
     append_rc(&request, &settings);
     bool answered = ask(session, &request, verdict);
+    session->confirms = true;
     close_rc(&settings);
     return answered;
 }
@@ -305,7 +306,7 @@ bool control_report(struct session *session, int error)
     session->quiet = true; // the call itself is done; a control process that went away meanwhile changes nothing
     if (!transmit(session, &request))
         return false;
-    if (error != 0 && error != EINPROGRESS)
+    if (session->confirms || (error != 0 && error != EINPROGRESS))
         blamed = receive(session, &verdict) && verdict.head.action == ACTION_REFUSE;
     control_close(session);
     return blamed;

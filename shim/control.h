@@ -12,6 +12,7 @@
 struct session {
     int fd;
     bool quiet;       // a lost session needs no explanation any more
+    bool confirms;    // every report is answered: a listener may join a group that has no guard, or another one
     const char *call; // the overridden call, for messages
 };
 
@@ -27,8 +28,8 @@ bool control_listen(struct session *session, int fd, struct verdict *verdict);
 bool control_send(struct session *session, int fd, const struct iovec *parts, size_t count, struct verdict *verdict);
 bool control_accepted(struct session *session, int fd, int listener, struct verdict *verdict);
 
-// Reports how the real call ended (an errno, or 0) and closes the session. For a call that failed for good, waits for
-// the control process's explanation: true when it says that stealth, not the network, made it fail.
+// Reports how the real call ended (an errno, or 0) and closes the session. For a call that failed for good, and for any
+// listen, waits for the control process's answer: true when it says that stealth, not the network, makes the call fail.
 bool control_report(struct session *session, int error);
 
 void control_close(struct session *session);

@@ -27,7 +27,12 @@ static int listen_guarded(struct session *session, int fd, int backlog, uint8_t 
         descriptor_forget(fd);
         original_setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &own, sizeof(own));
     }
-    control_report(session, error);
+    if (control_report(session, error)) {
+        // Not guarded after all: what listens already can only be made deaf.
+        original_shutdown(fd, SHUT_RDWR);
+        descriptor_forget(fd);
+        return control_failed();
+    }
     errno = error;
     return result;
 }

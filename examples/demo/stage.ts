@@ -40,7 +40,10 @@ export function claim(text: string, holds: boolean): void {
 
 /** What a program wrote. */
 export function quote(text: string): void {
-  for (const row of text.trimEnd().split('\n')) line(`    ${row.slice(0, WIDTH - 4)}`);
+  for (const row of text.trimEnd().split('\n')) {
+    const rows = row.length > WIDTH - 5 ? fill(row.split(' '), WIDTH - 7) : [row];
+    line(`    ${rows.join('\n      ')}`);
+  }
 }
 
 export interface Command {

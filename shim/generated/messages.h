@@ -104,7 +104,7 @@ struct message_file {
 _Static_assert(sizeof(struct message_file) == 12, "file");
 _Static_assert(offsetof(struct message_file, error) == 8, "file.error");
 
-// shim: how the real call ended; answered only when it failed for good.
+// shim: how the real call ended; answered when it was a listen, or failed for good.
 struct message_report {
     struct message_header header;
     int32_t error; // errno of the call, 0 for success

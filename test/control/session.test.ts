@@ -1,7 +1,7 @@
 import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parseTargets } from '../../ts/config/targets.ts';
 import type { Log } from '../../ts/control/log.ts';
 import { Session } from '../../ts/control/session.ts';
@@ -51,7 +51,7 @@ class PaperEngine implements Engine {
     return this.heldBack;
   }
   release(): void {
-    this.#note('release');
+    if (this.current !== 'fresh') this.#note('release');
     this.current = 'fresh';
   }
   guard(_fd: number, { protectedLength }: { protectedLength: number }): void {
@@ -79,10 +79,14 @@ const client = { pid: 4242, uid: process.getuid?.() ?? 0, gid: 0 };
 
 let engine: PaperEngine;
 let released: number[];
+let late: Verdict[];
+let readable: (() => void) | undefined;
 let scratch: string;
 beforeEach(() => {
   engine = new PaperEngine();
   released = [];
+  late = [];
+  readable = undefined;
   scratch = mkdtempSync(join(tmpdir(), 'knockify-session-'));
 });
 afterEach(() => rmSync(scratch, { recursive: true, force: true }));
@@ -100,8 +104,17 @@ function session(ownSecret?: string): Session {
           logLevel: 1 as const,
         };
   const local = sockaddrOf('192.0.2.9', 80);
-  return new Session({ engine, ownPolicy, localAddress: () => local, log: silent }, client, (fd) =>
-    released.push(fd),
+  const watch = (_fd: number, callback: () => void) => {
+    readable = callback;
+    return () => {
+      readable = undefined;
+    };
+  };
+  return new Session(
+    { engine, ownPolicy, localAddress: () => local, watch, log: silent },
+    client,
+    (verdict) => late.push(verdict),
+    (fd) => released.push(fd),
   );
 }
 
@@ -278,6 +291,18 @@ describe('a listen', () => {
     expect(textOf(verdict)).toBe('it listens already');
   });
 
+  it('is guarded once more when it listens, for the group that it may have joined', () => {
+    const one = session();
+    one.receive(listenWith({ KNOCK_SECRET: 'x' }), [SOCKET]);
+    expect(actionOf(one.receive({ kind: 'report', error: 0 }, []))).toBe('pass');
+    expect(engine.calls).toEqual(['guard 0', 'note', 'guard 0']);
+    const two = session();
+    engine.current = 'fresh';
+    two.receive(listenWith({ KNOCK_SECRET: 'x' }), [SOCKET]);
+    engine.failing = { call: 'guard', error: new EngineError('gone') };
+    expect(actionOf(two.receive({ kind: 'report', error: 0 }, []))).toBe('refuse');
+  });
+
   it('outside KNOCK_TARGETS is left alone', () => {
     expect(
       actionOf(session().receive(listenWith({ KNOCK_SECRET: 'x', KNOCK_TARGETS: ':22' }), [SOCKET])),
@@ -290,6 +315,45 @@ describe('a listen', () => {
     engine.inspection = { pass: false, reason: 'changed' };
     expect(actionOf(session().receive({ kind: 'accepted' }, [SOCKET, LISTENER]))).toBe('reset');
     expect(actionOf(session().receive({ kind: 'accepted' }, [SOCKET, 7]))).toBe('reset');
+  });
+});
+
+describe('an accepted connection whose first segment is on its way', () => {
+  const pending: Inspection = { pass: false, reason: 'nothing yet', pending: true };
+
+  function accepted(): Session {
+    session().receive(listenWith({ KNOCK_SECRET: 'x', KNOCK_INTLEN: '16' }), [LISTENER]);
+    engine.inspection = pending;
+    const one = session();
+    expect(one.receive({ kind: 'accepted' }, [SOCKET, LISTENER])).toBeUndefined();
+    return one;
+  }
+
+  it('is judged when that arrives', () => {
+    accepted();
+    readable?.();
+    expect(late).toEqual([]);
+    engine.inspection = { pass: true };
+    readable?.();
+    expect(late.map(actionOf)).toEqual(['pass']);
+    expect(readable).toBeUndefined();
+  });
+
+  it('is reset when it does not', async () => {
+    vi.useFakeTimers();
+    try {
+      accepted();
+      vi.advanceTimersByTime(4000);
+      expect(late.map(actionOf)).toEqual(['reset']);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('is forgotten when the application hangs up', () => {
+    accepted().end();
+    expect(readable).toBeUndefined();
+    expect(late).toEqual([]);
   });
 });
 

@@ -22,10 +22,11 @@ export function controlCommand(socket: string, before: readonly string[] = []): 
 export async function startControl(
   lab: Lab,
   host: Host,
-  options: { before?: readonly string[]; env?: Record<string, string> } = {},
+  options: { before?: readonly string[]; arguments?: readonly string[]; env?: Record<string, string> } = {},
 ): Promise<Control> {
   const socket = join(lab.directory, `control-${host.name}-${controls++}.sock`);
-  const program = start(host, controlCommand(socket, options.before), { env: options.env });
+  const command = [...controlCommand(socket, options.before), ...(options.arguments ?? [])];
+  const program = start(host, command, { env: options.env });
   await untilSays(program, 'control: ready on', 20_000);
   return {
     program,

@@ -1,12 +1,12 @@
 import { existsSync, statSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startControl } from './control.ts';
+import { type Control, startControl } from './control.ts';
 import { PAGE, startLighttpd, urlOf } from './lighttpd.ts';
 import { type Host, inside, type Lab, openLab } from './netns.ts';
 import { type Knock, run, stop } from './program.ts';
 import { PROTECTED_LENGTH, SECRET } from './stealthlab.ts';
 
-/** A control process that ends takes with it what it made. */
+/** What a control process that ends takes with it, and what it leaves to the next one. */
 
 let lab: Lab;
 
@@ -15,32 +15,56 @@ beforeAll(() => {
 });
 afterAll(() => lab?.close());
 
-/** What a control process could leave in its network namespace. */
+/** What control processes put into a network namespace: its queueing disciplines and filters. Program ids aside. */
 function traces(host: Host): string {
   const filters = ['egress', 'ingress'].map((side) =>
     inside(host, ['tc', 'filter', 'show', 'dev', host.device, side]),
   );
-  return [inside(host, ['tc', 'qdisc', 'show']), ...filters, inside(host, ['bpftool', 'net', 'show'])].join(
-    '\n',
-  );
+  const shown = [inside(host, ['tc', 'qdisc', 'show']), ...filters, inside(host, ['bpftool', 'net', 'show'])];
+  return shown.join('\n').replace(/:\[\d+\]|\bid \d+/g, '');
 }
 
-test('SIGTERM removes hooks and socket', async () => {
-  const before = { client: traces(lab.client), server: traces(lab.server) };
-  const onClient = await startControl(lab, lab.client);
-  const onServer = await startControl(lab, lab.server);
-  expect(statSync(onClient.socket).isSocket()).toBe(true);
-  const knock = (control: string): Knock => ({ control, secret: SECRET, intlen: PROTECTED_LENGTH });
-  const server = await startLighttpd(lab, { family: 'ipv4', port: 8700, knock: knock(onServer.socket) });
-  const url = urlOf(lab.server, 'ipv4', 8700);
-  const outcome = await run(lab.client, ['curl', '-sS', '-m', '8', url], { knock: knock(onClient.socket) });
-  expect(outcome.stdout).toBe(PAGE);
-  expect(traces(lab.client)).not.toBe(before.client);
-  await stop(server.program);
-  for (const control of [onClient, onServer]) {
+async function fetchPage(port: number, client: Control, server: Control): Promise<void> {
+  const knock = (control: Control): Knock => ({
+    control: control.socket,
+    secret: SECRET,
+    intlen: PROTECTED_LENGTH,
+  });
+  const web = await startLighttpd(lab, { family: 'ipv4', port, knock: knock(server) });
+  const url = urlOf(lab.server, 'ipv4', port);
+  const outcome = await run(lab.client, ['curl', '-sS', '-m', '8', url], { knock: knock(client) });
+  expect(outcome).toMatchObject({ status: 0, stdout: PAGE });
+  await stop(web.program);
+}
+
+async function endBySigterm(...controls: Control[]): Promise<void> {
+  for (const control of controls) {
     expect(await stop(control.program)).toMatchObject({ status: 0, signal: undefined });
     expect(existsSync(control.socket)).toBe(false);
   }
-  expect(traces(lab.client)).toBe(before.client);
-  expect(traces(lab.server)).toBe(before.server);
+}
+
+test('an ephemeral one leaves nothing', async () => {
+  const before = [traces(lab.client), traces(lab.server)];
+  const options = { arguments: ['--ephemeral'] };
+  const client = await startControl(lab, lab.client, options);
+  const server = await startControl(lab, lab.server, options);
+  expect(statSync(client.socket).isSocket()).toBe(true);
+  await fetchPage(8700, client, server);
+  expect(traces(lab.client)).not.toBe(before[0]);
+  await endBySigterm(client, server);
+  expect([traces(lab.client), traces(lab.server)]).toEqual(before);
+});
+
+test('others leave their filters, for delayed connects of running programs, and the next one takes them over', async () => {
+  const seen: string[] = [];
+  for (const ending of ['SIGTERM', 'SIGKILL', 'SIGTERM'] as const) {
+    const client = await startControl(lab, lab.client);
+    const server = await startControl(lab, lab.server);
+    await fetchPage(8701, client, server);
+    if (ending === 'SIGTERM') await endBySigterm(client, server);
+    else await Promise.all([client, server].map((control) => stop(control.program, 'SIGKILL')));
+    seen.push(traces(lab.client));
+  }
+  expect(new Set(seen).size).toBe(1);
 });

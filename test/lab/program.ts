@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -48,6 +48,8 @@ export interface Program {
 
 /** The environment that puts a program under the library. */
 export function knockEnvironment(knock: Knock): Record<string, string> {
+  // Without the file ld.so warns and runs the program plainly: a test of refusals would then prove nothing.
+  if (!existsSync(LIBRARY)) throw new Error(`${LIBRARY} is missing: run npm run build`);
   return {
     LD_PRELOAD: LIBRARY,
     KNOCK_CONTROL: knock.control,

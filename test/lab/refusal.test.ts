@@ -85,7 +85,7 @@ describe.each(KINDS)('$family, $mode', ({ family, mode, port }) => {
       ['recv', 'ok'],
     ]);
     await until('the server to tell', () => seenBy(port) !== before);
-    expect(seenBy(port).slice(before.length)).toBe(`${JSON.stringify({ got: PAYLOAD.toString('hex') })}\n`);
+    expect(JSON.parse(seenBy(port).slice(before.length))).toEqual({ got: PAYLOAD.toString('hex') });
   });
 
   test('a plain client is refused', async () => {
@@ -131,10 +131,19 @@ describe.each(KINDS.filter(({ mode }) => mode === 'integrity'))('$family, integr
     },
   );
 
-  describe('a client with a token of its own making', () => {
-    // A client that is not the library can't know T beforehand.
-    beforeAll(() => setSysctl(stealth.client, 'net.ipv4.tcp_timestamps', 0));
-    afterAll(() => setSysctl(stealth.client, 'net.ipv4.tcp_timestamps', 1));
+  describe.each([
+    { cookies: 'SYN cookies when need be', value: 1 },
+    { cookies: 'SYN cookies always', value: 2 },
+  ])('$cookies, a client with a token of its own making', ({ value }) => {
+    beforeAll(() => {
+      setSysctl(stealth.server, 'net.ipv4.tcp_syncookies', value);
+      // A client that is not the library can't know T beforehand.
+      setSysctl(stealth.client, 'net.ipv4.tcp_timestamps', 0);
+    });
+    afterAll(() => {
+      setSysctl(stealth.server, 'net.ipv4.tcp_syncookies', 1);
+      setSysctl(stealth.client, 'net.ipv4.tcp_timestamps', 1);
+    });
 
     /** Promises the beginning of PAYLOAD, and sends `segments`. */
     function deviate(segments: readonly Buffer[]): Promise<Outcome> {
@@ -151,6 +160,11 @@ describe.each(KINDS.filter(({ mode }) => mode === 'integrity'))('$family, integr
 
     test('that keeps its promise is served', async () => {
       expect(await deviate([PAYLOAD])).toMatchObject({ status: 0, stdout: `${PAYLOAD.toString('hex')}\n` });
+    });
+
+    test('that keeps it a while after the handshake is served', async () => {
+      const late = await deviate([Buffer.of(), PAYLOAD]);
+      expect(late).toMatchObject({ status: 0, stdout: `${PAYLOAD.toString('hex')}\n` });
     });
 
     const changed = (at: number) =>

@@ -45,7 +45,8 @@ function makeKeys(): void {
 
 async function startSshd(family: Family): Promise<Program> {
   makeKeys();
-  const address = family === 'mapped' ? '::' : stealth.server.addresses[family];
+  // sshd sets IPV6_V6ONLY: only the client's socket is an IPv6 one.
+  const address = stealth.server.addresses[family === 'mapped' ? 'ipv4' : family];
   const config = inLab(`sshd_config_${family}`);
   writeFileSync(
     config,

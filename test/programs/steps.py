@@ -51,7 +51,7 @@ if what == "listen":
 else:
     # A blocking socket whose calls end all the same.
     for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-        connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", 6, 0))
+        connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", 3, 0))
     if attempt(steps, "connect", lambda: connection.connect(where)):
         for payload in payloads:
             if not attempt(steps, "send", lambda: connection.sendall(bytes.fromhex(payload))):

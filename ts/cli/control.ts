@@ -1,22 +1,13 @@
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, unlinkSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ConfigError } from '../config/error.ts';
-import type { Policy } from '../config/policy.ts';
-import { type Log, stderrLog } from '../control/log.ts';
-import { ControlServer } from '../control/server.ts';
 import { EngineError } from '../engine/engine.ts';
-import { createEngine, type EngineChoice } from '../engine/select.ts';
-import * as channel from '../sys/channel.ts';
 import { SysError } from '../sys/error.ts';
-import { getsockname } from '../sys/libc.ts';
-import { loadLocalPolicy, loadLocalSettings } from './localPolicy.ts';
 
 export const DEFAULT_SOCKET = '/run/knockify/control.sock';
 
 const DEFAULT_MODE = 0o660;
 
-interface Options {
+export interface ControlOptions {
   readonly socket: string;
   readonly mode: number;
   readonly group?: string;
@@ -26,72 +17,6 @@ interface Options {
 function parseMode(text: string): number {
   if (!/^0?[0-7]{3}$/.test(text)) throw new InvalidArgumentError('an octal mode like 0660 is wanted');
   return Number.parseInt(text, 8);
-}
-
-function groupId(name: string): number {
-  if (/^\d+$/.test(name)) return Number(name);
-  const line = readFileSync('/etc/group', 'utf8')
-    .split('\n')
-    .find((entry) => entry.startsWith(`${name}:`));
-  const id = line?.split(':')[2];
-  if (id === undefined) throw new ConfigError(`--group ${name}: there is no such group`);
-  return Number(id);
-}
-
-/** A socket file whose owner is gone is in the way; one that answers is another control process. */
-function clearStale(path: string): void {
-  if (!existsSync(path)) return;
-  try {
-    channel.close(channel.connect(path));
-  } catch (error) {
-    if (!(error instanceof SysError) || error.code !== 'ECONNREFUSED') throw error;
-    unlinkSync(path);
-    return;
-  }
-  throw new ConfigError(`another control process serves ${path}: stop it, or give this one another --socket`);
-}
-
-function listen({ socket, mode, group }: Options): number {
-  mkdirSync(dirname(socket), { recursive: true, mode: 0o755 });
-  clearStale(socket);
-  const listener = channel.listen(socket);
-  if (group !== undefined) chownSync(socket, -1, groupId(group));
-  chmodSync(socket, mode);
-  return listener;
-}
-
-/** The control process needs no secret of its own; a bad one is an error all the same. */
-function ownPolicy(): Policy | undefined {
-  return loadLocalSettings().secret === undefined ? undefined : loadLocalPolicy();
-}
-
-function engineChoice(): EngineChoice {
-  const choice = process.env.KNOCK_ENGINE ?? 'auto';
-  if (choice !== 'auto' && choice !== 'stock' && choice !== 'knock')
-    throw new ConfigError(`KNOCK_ENGINE=${choice} (environment): must be auto, stock or knock`);
-  return choice;
-}
-
-function serve(options: Options): void {
-  const policy = ownPolicy();
-  const log: Log = stderrLog(policy?.logLevel ?? loadLocalSettings().logLevel ?? 1);
-  const engine = createEngine(engineChoice());
-  let server: ControlServer;
-  try {
-    server = new ControlServer(listen(options), { engine, ownPolicy: policy, localAddress: getsockname, log });
-  } catch (error) {
-    engine.close();
-    throw error;
-  }
-  process.stderr.write(`knockify control: ready on ${options.socket} (engine ${engine.name})\n`);
-  const stop = () => {
-    server.close();
-    unlinkSync(options.socket);
-    engine.close({ purge: options.ephemeral ?? false });
-    process.exit(0);
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
 }
 
 export function register(program: Command): void {
@@ -109,13 +34,21 @@ export function register(program: Command): void {
       '--ephemeral',
       'on SIGTERM, also remove what keeps listeners and delayed connects of running programs going until a restart',
     )
-    .addHelpText('after', '\nNeeds CAP_NET_ADMIN and CAP_BPF (root has both). KNOCK_ENGINE=auto|stock|knock picks the engine.')
-    .action((options: Options) => {
+    .addHelpText(
+      'after',
+      '\nNeeds CAP_NET_ADMIN and CAP_BPF (root has both). KNOCK_ENGINE=auto|stock|knock picks the engine.',
+    )
+    .action(async (options: ControlOptions) => {
       try {
+        // Only this command needs libbpf: the others work, and doctor says so, where it is missing.
+        const { serve } = await import('./serve.ts');
         serve(options);
       } catch (error) {
-        const known = error instanceof ConfigError || error instanceof EngineError || error instanceof SysError;
-        process.stderr.write(`knockify control: ${known ? error.message : error instanceof Error ? error.stack : error}\n`);
+        const known =
+          error instanceof ConfigError || error instanceof EngineError || error instanceof SysError;
+        process.stderr.write(
+          `knockify control: ${known ? error.message : error instanceof Error ? error.stack : error}\n`,
+        );
         process.exit(1);
       }
     });

@@ -97,7 +97,9 @@ export function readElf(path: string): Elf | undefined {
 function describe(reader: Reader): Elf {
   const { layout, little } = reader;
   const header = reader.bytes(0, layout.bits === 32 ? 52 : HEADER_BYTES);
-  const [size = 0, count = 0, ...sections] = [0, 2, 4, 6, 8].map((i) => reader.u16(header, layout.counts + i));
+  const [size = 0, count = 0, ...sections] = [0, 2, 4, 6, 8].map((i) =>
+    reader.u16(header, layout.counts + i),
+  );
   const segments = reader.table(reader.word(header, layout.segments), size, count);
   const ofType = (type: number) =>
     segments

@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
 import * as control from './control.ts';
+import * as doctor from './doctor.ts';
 import * as isn from './isn.ts';
+import * as run from './run.ts';
 import * as secret from './secret.ts';
 
 const program = new Command('knockify')
@@ -11,6 +13,6 @@ const program = new Command('knockify')
     process.exit(error.exitCode === 0 ? 0 : 2);
   });
 
-for (const command of [control, secret, isn]) command.register(program);
+for (const command of [run, control, doctor, secret, isn]) command.register(program);
 
 await program.parseAsync();

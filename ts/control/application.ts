@@ -4,13 +4,7 @@ import { ConfigError } from '../config/error.ts';
 import { type RawSettings, readSettings, type Settings } from '../config/settings.ts';
 import type { Message } from '../spec/codec.ts';
 import { type OpenFile, readWhole } from '../sys/files.ts';
-
-/** What the kernel says of the application's process (SO_PEERCRED). */
-export interface Credentials {
-  readonly pid: number;
-  readonly uid: number;
-  readonly gid: number;
-}
+import type { Credentials } from './surroundings.ts';
 
 /** An rc file or a file with a secret has no business being longer. */
 const MAX_FILE_SIZE = 65_536;

@@ -1,7 +1,8 @@
 import { decode, encode, MAX_MESSAGE_SIZE, ProtocolError } from '../spec/codec.ts';
 import * as channel from '../sys/channel.ts';
 import { SysError } from '../sys/error.ts';
-import { Session, type Surroundings } from './session.ts';
+import { Session } from './session.ts';
+import type { Surroundings } from './surroundings.ts';
 import { refuse, type Verdict } from './verdict.ts';
 
 /** How long to leave the queue alone when descriptors have run out. Milliseconds. */
@@ -44,7 +45,12 @@ export class ControlServer {
     try {
       for (let next = channel.accept(this.#listener); next; next = channel.accept(this.#listener)) {
         const { fd, identity } = next;
-        const session = new Session(this.#around, identity, channel.close);
+        const session: Session = new Session(
+          this.#around,
+          identity,
+          (answer) => this.#send(client, answer),
+          channel.close,
+        );
         const client: Client = { fd, session, unwatch: channel.watch(fd, () => this.#serve(client)) };
         this.#clients.add(client);
         this.#serve(client);
@@ -74,14 +80,27 @@ export class ControlServer {
           return;
         }
         const answer = this.#answer(client.session, datagram);
-        if (answer !== undefined) channel.send(client.fd, encode(answer));
+        if (answer !== undefined) this.#send(client, answer);
       }
     } catch (error) {
-      // A client that sends nonsense or does not read its answer loses its connection, and nobody else anything.
-      if (!(error instanceof SysError)) throw error;
-      this.#around.log.info(`dropped a client: ${error.message}`);
-      this.#drop(client);
+      this.#lose(client, error);
     }
+  }
+
+  #send(client: Client, answer: Verdict): void {
+    if (!this.#clients.has(client)) return;
+    try {
+      channel.send(client.fd, encode(answer));
+    } catch (error) {
+      this.#lose(client, error);
+    }
+  }
+
+  /** A client that sends nonsense or does not read its answer loses its connection, and nobody else anything. */
+  #lose(client: Client, error: unknown): void {
+    if (!(error instanceof SysError)) throw error;
+    this.#around.log.info(`dropped a client: ${error.message}`);
+    this.#drop(client);
   }
 
   #answer(session: Session, { data, descriptors }: channel.Datagram): Verdict | undefined {

@@ -68,7 +68,8 @@ export function undoDeferral(fd: number, before: Forgotten): void {
   restoreForgotten(fd, before);
 }
 
+/** The kernel refuses to clear the options, too, where Fast Open has been turned off since: leave clear ones alone. */
 export function forbidDeferral(fd: number): void {
-  setInt(fd, 'TCP_FASTOPEN_CONNECT', 0);
-  setInt(fd, 'TCP_FASTOPEN_NO_COOKIE', 0);
+  if (getUint(fd, 'TCP_FASTOPEN_CONNECT') !== 0) setInt(fd, 'TCP_FASTOPEN_CONNECT', 0);
+  if (getUint(fd, 'TCP_FASTOPEN_NO_COOKIE') !== 0) setInt(fd, 'TCP_FASTOPEN_NO_COOKIE', 0);
 }

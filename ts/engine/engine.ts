@@ -22,7 +22,10 @@ export interface ArmedToken {
 }
 
 /** What an accepted connection turned out to be. `reason` is for the log; the application never sees it. */
-export type Inspection = { readonly pass: true } | { readonly pass: false; readonly reason: string };
+export type Inspection =
+  | { readonly pass: true }
+  /** `pending`: the first segment has not arrived yet; a later look may find another result. */
+  | { readonly pass: false; readonly reason: string; readonly pending?: true };
 
 /** What the kernel says about a socket, before anything is done to it. */
 export type SocketPhase =
@@ -62,7 +65,7 @@ export interface Engine {
   settle(fd: number): string | undefined;
   /** Takes a deferred or armed socket back to fresh: no port, no token, no repair mode. */
   release(fd: number): void;
-  /** Guards a bound (or unbound) socket that does not listen yet. */
+  /** Guards a bound (or unbound) socket that does not listen yet, or a guarded one (and its group) anew. */
   guard(fd: number, protection: Protection): void;
   /** Checks an accepted socket's first segment against its SYN (draft section 3.2). Never blocks, consumes nothing. */
   inspectAccepted(fd: number, protection: Protection): Inspection;

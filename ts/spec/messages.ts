@@ -117,7 +117,7 @@ export const messages = [
   {
     name: 'report',
     id: 6,
-    doc: 'shim: how the real call ended; answered only when it failed for good',
+    doc: 'shim: how the real call ended; answered when it was a listen, or failed for good',
     descriptors: [],
     fields: [outcome],
   },

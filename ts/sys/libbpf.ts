@@ -63,10 +63,7 @@ function open(file: string, preparation: Preparation): bigint {
     if (preparation.rodata) {
       const map = find(object, 'map', '.rodata');
       const { rodata } = preparation;
-      checked(
-        'bpf_map__set_initial_value',
-        libbpf.bpf_map__set_initial_value(map, rodata, rodata.length),
-      );
+      checked('bpf_map__set_initial_value', libbpf.bpf_map__set_initial_value(map, rodata, rodata.length));
     }
     return object;
   } catch (error) {

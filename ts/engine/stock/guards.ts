@@ -23,6 +23,11 @@ export class Guards {
     setInt(fd, 'TCP_DEFER_ACCEPT', FIRST_SEGMENT_SECONDS);
   }
 
+  /** Puts the guard in place of whatever program the listener's group has. */
+  replace(fd: number, { secret, protectedLength }: Protection): void {
+    setInt(fd, 'SO_ATTACH_REUSEPORT_EBPF', this.#load(secret, protectedLength > 0));
+  }
+
   /** Only our own hold on the programs ends. */
   close(): void {
     for (const object of this.#loaded.values()) object.close();

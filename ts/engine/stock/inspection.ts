@@ -2,11 +2,6 @@ import { integrityHash } from '../../stealth/token.ts';
 import { getBytes, peek, readReceiveSequence } from '../../sys/libc.ts';
 import type { Inspection, Protection } from '../engine.ts';
 
-/** `pending`: the first segment has not arrived yet, so that a later look may find another result. */
-export type StockInspection =
-  | Inspection
-  | { readonly pass: false; readonly reason: string; readonly pending: true };
-
 /** Offsets in struct tcp_info (linux/tcp.h). */
 const TCP_INFO = { size: 160, bytesReceived: 128, dataSegmentsIn: 152 } as const;
 /** Longest IP header with extensions and a TCP header; the kernel saves no more. */
@@ -71,7 +66,7 @@ function isnOf(fd: number): number {
  * Draft section 3.2: the first segment must hold the protected bytes, and they must hash to the lower half of the
  * ISN. Where more than one segment has arrived, the kernel no longer tells how long the first one was.
  */
-export function inspect(fd: number, { secret, protectedLength }: Protection): StockInspection {
+export function inspect(fd: number, { secret, protectedLength }: Protection): Inspection {
   const first = arrived(fd);
   const payload = peek(fd, protectedLength);
   const length = first.dataSegments === 1 ? Math.min(first.bytes, payload.length) : payload.length;

@@ -12,6 +12,7 @@ import {
   type ArmedToken,
   type Engine,
   EngineError,
+  type Inspection,
   type Peer,
   type Protection,
   type SocketPhase,
@@ -20,7 +21,7 @@ import { assertTcpSocket, ownNamespace, TCP_STATE, tcpState } from '../socket.ts
 import { Sysctls } from '../sysctls.ts';
 import { armDeferred } from './arming.ts';
 import { Guards } from './guards.ts';
-import { inspect, type StockInspection } from './inspection.ts';
+import { inspect } from './inspection.ts';
 import { decodeNote, encodeNote, MAPS, type Mark, NOTE_VALUE_BYTES, PHASE, refusalText } from './layout.ts';
 import { Links } from './links.ts';
 import { Marks } from './marks.ts';
@@ -51,6 +52,7 @@ export class StockEngine implements Engine {
   /** Loads the programs and covers all interfaces, in place of a predecessor's. Throws SysError or EngineError. */
   constructor() {
     this.#namespace = ownNamespace();
+    this.#sysctls = new Sysctls();
     const { generation, maps } = inherit();
     try {
       this.#programs = loadBpf('armed.bpf.o', { maps });
@@ -63,7 +65,6 @@ export class StockEngine implements Engine {
     // No program reads the notes; the tie keeps them for the next control process to find.
     bindProgramMap(egress, this.#notes);
     this.#links = new Links({ egress, ingress: this.#programs.program('knock_ingress') }, generation);
-    this.#sysctls = new Sysctls();
   }
 
   phase(fd: number): SocketPhase {
@@ -120,12 +121,15 @@ export class StockEngine implements Engine {
 
   guard(fd: number, protection: Protection): void {
     this.#expect(fd, 'fresh', 'guarded');
-    if (tcpState(fd) === TCP_STATE.listen) return;
+    if (tcpState(fd) === TCP_STATE.listen) {
+      this.#guards.replace(fd, protection);
+      return;
+    }
     this.#guards.attach(fd, protection);
     this.#marks.write(fd, { phase: PHASE.guarded });
   }
 
-  inspectAccepted(fd: number, protection: Protection): StockInspection {
+  inspectAccepted(fd: number, protection: Protection): Inspection {
     assertTcpSocket(fd, this.#namespace);
     return inspect(fd, protection);
   }

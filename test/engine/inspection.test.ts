@@ -1,0 +1,143 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { isnOfSavedSyn } from '../../ts/engine/stock/inspection.ts';
+import { padSecret } from '../../ts/stealth/secret.ts';
+import { type Lab, openLab, setSysctl } from '../lab/netns.ts';
+import { eventually, FAMILY, outcomeOf, peerAt, startGuarded, startWorker, type Worker } from './remote.ts';
+
+/** The server's half of integrity mode (draft section 3.2): what arrives must be what the SYN promised. */
+
+const secret = padSecret(Buffer.from('Magic secret string'));
+const PAYLOAD = Buffer.from('Protected payload goes here.');
+const protection = { secret, protectedLength: PAYLOAD.length };
+const PORT = 4243;
+
+let lab: Lab;
+let client: Worker;
+let server: Worker;
+let listener: number;
+
+beforeAll(async () => {
+  lab = openLab();
+  [client, server] = await Promise.all([startWorker(lab.client), startWorker(lab.server)]);
+  await client.app.startEngine();
+  await server.app.startEngine();
+  listener = await startGuarded(server, 'ipv6', PORT, secret, { ...protection, kind: 'idle' });
+});
+afterAll(async () => {
+  await client?.stop();
+  await server?.stop();
+  lab?.close();
+});
+
+const CASES = [
+  { description: 'the promised bytes', writes: [PAYLOAD], expected: { pass: true } },
+  {
+    description: 'the promised bytes and more',
+    writes: [Buffer.concat([PAYLOAD, Buffer.alloc(4_000)])],
+    expected: { pass: true },
+  },
+  {
+    description: 'a changed byte',
+    writes: [Buffer.from(PAYLOAD).fill('x', 27)],
+    expected: { pass: false, reason: 'wrong first bytes' },
+  },
+  {
+    description: 'a short first segment',
+    writes: [PAYLOAD.subarray(0, 27)],
+    expected: { pass: false, reason: 'short first segment: 27 of 28 bytes' },
+  },
+] as const;
+
+describe.each([0, 2])('net.ipv4.tcp_syncookies=%i', (cookies) => {
+  beforeAll(() => setSysctl(lab.server, 'net.ipv4.tcp_syncookies', cookies));
+  afterAll(() => setSysctl(lab.server, 'net.ipv4.tcp_syncookies', 1));
+
+  test.each((['ipv4', 'ipv6'] as const).flatMap((family) => CASES.map((entry) => ({ family, ...entry }))))(
+    '$family: $description',
+    async ({ family, writes, expected }) => {
+      const before = (await server.app.accepted(listener)).length;
+      const fd = await client.app.socket(FAMILY[family]);
+      const peer = peerAt(lab.server, family, PORT);
+      await client.engine.arm(fd, peer, secret, PAYLOAD);
+      await client.libc.connect(fd, peer.sockaddr);
+      expect(await outcomeOf(client, fd)).toBe(0);
+      for (const bytes of writes) await client.app.write(fd, bytes);
+      const accepted = await eventually(
+        async () => (await server.app.accepted(listener))[before],
+        'a connection',
+      );
+      await sleep(30);
+      expect(await server.engine.phase(accepted)).toBe('foreign');
+      const reuse = await server.libc.getUint(accepted, 'SO_REUSEADDR');
+      // Twice: nothing is consumed, although the kernel gives a saved SYN away only once.
+      expect(await server.engine.inspectAccepted(accepted, protection)).toEqual(expected);
+      expect(await server.engine.inspectAccepted(accepted, protection)).toEqual(expected);
+      expect(await server.libc.getUint(accepted, 'TCP_REPAIR')).toBe(0);
+      expect(await server.libc.getUint(accepted, 'SO_REUSEADDR')).toBe(reuse);
+      const arrived = await server.app.read(accepted);
+      expect(Buffer.from(arrived ?? []).subarray(0, 4)).toEqual(writes[0].subarray(0, 4));
+      await client.app.close(fd);
+    },
+  );
+});
+
+test('with SYN cookies a connection may be accepted before its data: the result is pending', async () => {
+  setSysctl(lab.server, 'net.ipv4.tcp_syncookies', 2);
+  const before = (await server.app.accepted(listener)).length;
+  const fd = await client.app.socket(FAMILY.ipv4);
+  const peer = peerAt(lab.server, 'ipv4', PORT);
+  await client.engine.arm(fd, peer, secret, PAYLOAD);
+  await client.libc.connect(fd, peer.sockaddr);
+  expect(await outcomeOf(client, fd)).toBe(0);
+  const accepted = await eventually(
+    async () => (await server.app.accepted(listener))[before],
+    'a connection',
+  );
+  expect(await server.engine.inspectAccepted(accepted, protection)).toMatchObject({
+    pass: false,
+    pending: true,
+  });
+  await client.app.write(fd, PAYLOAD);
+  await eventually(async () => {
+    const result = await server.engine.inspectAccepted(accepted, protection);
+    return result.pass || undefined;
+  }, 'a pass');
+  await client.app.close(fd);
+  setSysctl(lab.server, 'net.ipv4.tcp_syncookies', 1);
+});
+
+test('only the lower half of the ISN is free in integrity mode: another secret is refused', async () => {
+  const fd = await client.app.socket(FAMILY.ipv4);
+  const peer = peerAt(lab.server, 'ipv4', PORT);
+  await client.engine.arm(fd, peer, padSecret(Buffer.from('wrong')), PAYLOAD);
+  await client.libc.connect(fd, peer.sockaddr);
+  expect(await outcomeOf(client, fd)).toBe(111);
+  await client.app.close(fd);
+});
+
+describe('the ISN in saved headers', () => {
+  const tcp = Buffer.from('109200510102030400000000', 'hex');
+  const ipv4 = Buffer.alloc(24);
+  ipv4[0] = 0x46;
+  const ipv6 = (next: number) => {
+    const header = Buffer.alloc(40);
+    header[0] = 0x60;
+    header[6] = next;
+    return header;
+  };
+  test.each([
+    { description: 'IPv4 with options', headers: Buffer.concat([ipv4, tcp]), isn: 0x01020304 },
+    { description: 'IPv6', headers: Buffer.concat([ipv6(6), tcp]), isn: 0x01020304 },
+    {
+      description: 'IPv6 with destination options',
+      headers: Buffer.concat([ipv6(60), Buffer.from('0601000000000000'.padEnd(32, '0'), 'hex'), tcp]),
+      isn: 0x01020304,
+    },
+    { description: 'IPv6 with something else', headers: Buffer.concat([ipv6(17), tcp]), isn: undefined },
+    { description: 'cut short', headers: Buffer.concat([ipv4, tcp]).subarray(0, 30), isn: undefined },
+    { description: 'nothing', headers: Buffer.alloc(0), isn: undefined },
+  ])('$description', ({ headers, isn }) => {
+    expect(isnOfSavedSyn(headers)).toBe(isn);
+  });
+});

@@ -1,0 +1,62 @@
+import { expect, test } from 'vitest';
+import { EngineError, NOTE_BYTES } from '../../ts/engine/engine.ts';
+import { createEngine, kernelHasKnock } from '../../ts/engine/select.ts';
+import {
+  decodeMark,
+  decodeNote,
+  EMPTY_MARK,
+  encodeGuardConfig,
+  encodeMark,
+  encodeNote,
+  GUARD_CONFIG_BYTES,
+  MAPS,
+  MARK_BYTES,
+  NOTE_VALUE_BYTES,
+  refusalText,
+} from '../../ts/engine/stock/layout.ts';
+import { loadBpf, mapInfo } from '../../ts/sys/libbpf.ts';
+
+test('the codecs have the sizes that the kernel knows', () => {
+  const armed = loadBpf('armed.bpf.o');
+  const sizes = [MAPS.armed, MAPS.notes].map((name) => mapInfo(armed.map(name)));
+  armed.close();
+  expect(sizes.map(({ name, valueSize }) => [name, valueSize])).toEqual([
+    [MAPS.armed, MARK_BYTES],
+    [MAPS.notes, NOTE_VALUE_BYTES],
+  ]);
+  const guard = loadBpf('guard.bpf.o');
+  const rodata = mapInfo(guard.map('.rodata')).valueSize;
+  guard.close();
+  expect(rodata).toBe(GUARD_CONFIG_BYTES);
+});
+
+test('marks and notes come back as they were', () => {
+  const fields = Object.keys(EMPTY_MARK) as (keyof typeof EMPTY_MARK)[];
+  const mark = { ...EMPTY_MARK, ...Object.fromEntries(fields.map((field, i) => [field, 0xfffffff0 + i])) };
+  expect(decodeMark(encodeMark(mark))).toEqual(mark);
+  for (const length of [0, 1, NOTE_BYTES]) {
+    const note = new Uint8Array(length).fill(7);
+    expect(decodeNote(encodeNote(note))).toEqual(note);
+  }
+  expect(() => encodeNote(new Uint8Array(NOTE_BYTES + 1))).toThrow('a note of 1201 bytes; at most 1200');
+});
+
+test('a guard gets the secret as it is', () => {
+  const secret = Uint8Array.from({ length: 64 }, (_, i) => i);
+  const config = encodeGuardConfig(secret, true);
+  expect([...config.subarray(0, 64)]).toEqual([...secret]);
+  expect(config.readUInt32LE(64)).toBe(1);
+});
+
+test('every refusal has its words', () => {
+  expect(refusalText(0)).toBeUndefined();
+  for (let reason = 1; reason <= 6; reason++)
+    expect(refusalText(reason)).toMatch(/^the SYN was held back: .{20}/);
+  expect(refusalText(99)).toContain('reason 99');
+});
+
+test('the choice of an engine', () => {
+  expect(kernelHasKnock()).toBe(false);
+  expect(() => createEngine('knock')).toThrow(EngineError);
+  expect(() => createEngine('knock')).toThrow('this kernel has no TCP_STEALTH');
+});

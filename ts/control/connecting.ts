@@ -1,0 +1,154 @@
+import type { Policy } from '../config/policy.ts';
+import { matchesDestination } from '../config/targets.ts';
+import type { Peer } from '../engine/engine.ts';
+import type { Message } from '../spec/codec.ts';
+import { moved, prefix, type StealthConnect, write } from './delayed.ts';
+import { decodeConnect, encodeConnect } from './note.ts';
+import { describePeer, parseSockaddr } from './sockaddr.ts';
+import type { Credentials, Dealings, Surroundings } from './surroundings.ts';
+import { refuse, type Verdict, verdict } from './verdict.ts';
+
+/** Out of patience with a SYN that was held back while the application blocks in connect(). Milliseconds. */
+const HELD_BACK_AFTER = 1000;
+
+const EINPROGRESS = 115;
+
+/** A connect that was armed, or found under way, and is not reported yet. */
+interface Armed {
+  readonly fd: number;
+  readonly connect: StealthConnect;
+  readonly timer: NodeJS.Timeout;
+}
+
+/** The client side of a session: connect(), and the sends of a delayed connect. */
+export class Connecting implements Dealings {
+  readonly #around: Surroundings;
+  readonly #client: Credentials;
+  #armed: Armed | undefined;
+
+  constructor(around: Surroundings, client: Credentials) {
+    this.#around = around;
+    this.#client = client;
+  }
+
+  connect(socket: number, request: Message<'connect'>, policy: Policy): Verdict {
+    const { engine } = this.#around;
+    const { logLevel, secret, protectedLength } = policy;
+    const peer = parseSockaddr(request.peer.slice(0, request.peer_size));
+    const phase = engine.phase(socket);
+    // What is connecting, connected or listening gets its errno from the kernel.
+    if (phase !== 'fresh' && phase !== 'armed') return verdict('pass', { logLevel });
+    // An earlier attempt, by this library or one before it, may have left its mark.
+    engine.release(socket);
+    if (!matchesDestination(policy.targets, peer)) return verdict('pass', { logLevel });
+    const connect: StealthConnect = {
+      state: 'idle',
+      sockaddr: peer.sockaddr,
+      secret,
+      protectedLength,
+      logLevel,
+      bytes: new Uint8Array(),
+      accepted: 0,
+    };
+    if (protectedLength === 0) return this.#arm(socket, moved(connect, 'connect'), peer);
+    engine.defer(socket, peer);
+    this.#keep(socket, moved(connect, 'fake'));
+    return verdict('deferred', { logLevel });
+  }
+
+  send(socket: number, payload: Uint8Array): Verdict {
+    const { engine } = this.#around;
+    const note = engine.readNote(socket);
+    const connect = note === undefined ? undefined : decodeConnect(note);
+    if (connect === undefined) return this.#unknown(socket);
+    const { logLevel } = connect;
+    const result = write(connect, payload);
+    switch (result.kind) {
+      case 'gathered':
+        engine.writeNote(socket, encodeConnect(result.connect));
+        return verdict('gathered', { logLevel });
+      case 'complete':
+        return this.#arm(socket, result.connect, parseSockaddr(connect.sockaddr));
+      case 'retry':
+        this.#await(socket, result.connect);
+        return verdict('flush', { logLevel, prefix: prefix(result.connect) });
+      case 'mismatch':
+        engine.release(socket);
+        engine.dropNote(socket);
+        return refuse(
+          'the write after EAGAIN did not repeat the bytes that the token on the wire protects; the connection is given up',
+          logLevel,
+        );
+    }
+  }
+
+  report(error: number): Verdict | undefined {
+    const armed = this.#armed;
+    const { engine, log } = this.#around;
+    this.#armed = undefined;
+    const final = error !== 0 && error !== EINPROGRESS;
+    if (armed === undefined) return final ? verdict('pass') : undefined;
+    clearTimeout(armed.timer);
+    const { fd, connect } = armed;
+    const reason = engine.settle(fd);
+    const event = error === 0 ? 'sent' : final || reason !== undefined ? 'error' : 'pending';
+    const next = moved(connect, event);
+    log.debug(`connect of process ${this.#client.pid}: ${next.state}`);
+    if (next.state !== 'armed') engine.dropNote(fd);
+    if (reason !== undefined) this.#giveUp(fd, reason);
+    if (!final) return undefined;
+    const { logLevel } = connect;
+    return reason === undefined ? verdict('pass', { logLevel }) : refuse(reason, logLevel);
+  }
+
+  end(): void {
+    clearTimeout(this.#armed?.timer);
+  }
+
+  /** Through a copy of the descriptor, or by another process, the connect may have been made already. */
+  #unknown(socket: number): Verdict {
+    if (this.#around.engine.phase(socket) === 'foreign') return verdict('pass');
+    return refuse(
+      'nothing is known of this delayed connect (was the control process replaced?): connect again',
+    );
+  }
+
+  /** A socket whose note can't be written could never be armed: it goes back to fresh instead. */
+  #keep(socket: number, connect: StealthConnect): void {
+    const { engine } = this.#around;
+    try {
+      engine.writeNote(socket, encodeConnect(connect));
+    } catch (error) {
+      engine.release(socket);
+      throw error;
+    }
+  }
+
+  #arm(socket: number, connect: StealthConnect, peer: Peer): Verdict {
+    const { engine, log } = this.#around;
+    const { logLevel, sockaddr } = connect;
+    const payload = connect.protectedLength > 0 ? connect.bytes : undefined;
+    engine.arm(socket, peer, connect.secret, payload);
+    if (payload !== undefined) this.#keep(socket, connect);
+    log.debug(`armed a connect of process ${this.#client.pid} to ${describePeer(peer)}`);
+    this.#await(socket, connect);
+    return verdict('proceed', { logLevel, sockaddr, prefix: prefix(connect) });
+  }
+
+  #await(fd: number, connect: StealthConnect): void {
+    const timer = setTimeout(() => this.#checkHeldBack(), HELD_BACK_AFTER);
+    this.#armed = { fd, connect, timer };
+  }
+
+  /** The application blocks in connect(): end that if the SYN did not leave as it should. */
+  #checkHeldBack(): void {
+    const armed = this.#armed;
+    const reason = armed && this.#around.engine.settle(armed.fd);
+    if (armed !== undefined && reason !== undefined) this.#giveUp(armed.fd, reason);
+  }
+
+  #giveUp(fd: number, reason: string): void {
+    this.#around.log.error(`a SYN of process ${this.#client.pid} was held back: ${reason}`);
+    this.#around.engine.release(fd);
+  }
+}

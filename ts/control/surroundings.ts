@@ -1,0 +1,33 @@
+import type { Policy } from '../config/policy.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { Log } from './log.ts';
+import type { Verdict } from './verdict.ts';
+
+/** What a session needs of the rest of the control process. */
+export interface Surroundings {
+  readonly engine: Engine;
+  /** The control process's own policy, lent to applications that bring no secret. */
+  readonly ownPolicy: Policy | undefined;
+  /** `struct sockaddr` of a socket's own address. */
+  readonly localAddress: (fd: number) => Uint8Array;
+  /** Calls back whenever the descriptor is readable, until the returned function is called. */
+  readonly watch: (fd: number, readable: () => void) => () => void;
+  readonly log: Log;
+}
+
+/** What the kernel says of the application's process (SO_PEERCRED). */
+export interface Credentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/**
+ * The half of a session that deals with one real call: what it leads to, and what its report means.
+ * A verdict that has to wait for the network is handed to `answer` later.
+ */
+export interface Dealings {
+  /** The application's real call has ended with this errno, or 0. Returns what it waits for, if anything. */
+  report(error: number): Verdict | undefined;
+  end(): void;
+}
