@@ -15,6 +15,7 @@
         "shim/log.c",
         "shim/options.c",
         "shim/receive.c",
+        "shim/request.c",
         "shim/send.c",
         "shim/socket.c",
         "shim/wait.c",

@@ -3,11 +3,11 @@
 
 #include "generated/originals.h"
 #include "log.h"
+#include "request.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
@@ -16,24 +16,7 @@
 
 #define DEFAULT_SOCKET "/run/knockify/control.sock"
 
-enum {
-    TIMEOUT_SECONDS = 5,
-    MAX_DESCRIPTORS = 2,
-    MAX_PARTS = 32, // settings, the pieces of a program's vector, and the header
-};
-
-// One datagram in the making: the struct, its blobs, its descriptors.
-struct request {
-    struct iovec parts[MAX_PARTS];
-    size_t count;
-    int descriptors[MAX_DESCRIPTORS];
-    size_t descriptor_count;
-};
-
-static void append(struct request *request, const void *data, size_t length)
-{
-    request->parts[request->count++] = (struct iovec){.iov_base = (void *)data, .iov_len = length};
-}
+enum { TIMEOUT_SECONDS = 5 };
 
 static struct message_header header(enum message_id id)
 {
@@ -156,7 +139,7 @@ static bool hand_over_file(struct session *session, const struct verdict *verdic
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct message_file answer = {.header = header(MESSAGE_FILE), .error = file < 0 ? errno : 0};
     struct request request = {.descriptors = {file}, .descriptor_count = file < 0 ? 0 : 1};
-    append(&request, &answer, sizeof(answer));
+    request_append(&request, &answer, sizeof(answer));
     bool sent = transmit(session, &request);
     if (file >= 0)
         original_close(file);
@@ -174,81 +157,21 @@ static bool ask(struct session *session, struct request *request, struct verdict
     return verdict->head.action != ACTION_NEED_FILE || broken(session, "cannot understand", EPROTO);
 }
 
-// The environment's settings as KEY=VALUE texts, and the rc file, opened with the program's rights.
-struct settings {
-    char rc_path[MAX_CONNECT_RC_PATH];
-    int rc;
-    int32_t rc_error;
-};
-
-static uint32_t append_environment(struct request *request)
-{
-    static const char *const names[] = SETTING_VARIABLES;
-    uint32_t length = 0;
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        const char *value = secure_getenv(names[i]);
-        if (!value)
-            continue;
-        append(request, names[i], strlen(names[i]));
-        append(request, "=", 1);
-        append(request, value, strlen(value) + 1);
-        length += (uint32_t)(strlen(names[i]) + 1 + strlen(value) + 1);
-    }
-    return length;
-}
-
-static void open_rc(struct settings *settings)
-{
-    const char *named = secure_getenv("KNOCK_RC"), *home = secure_getenv("HOME");
-    *settings = (struct settings){.rc = -1};
-    int length = 0;
-    if (named && *named)
-        length = snprintf(settings->rc_path, sizeof(settings->rc_path), "%s", named);
-    else if (home && *home)
-        length = snprintf(settings->rc_path, sizeof(settings->rc_path), "%s/.knockrc", home);
-    if (length <= 0 || (size_t)length >= sizeof(settings->rc_path)) {
-        settings->rc_error = length <= 0 ? 0 : ENAMETOOLONG;
-        return;
-    }
-    settings->rc = open(settings->rc_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    settings->rc_error = settings->rc < 0 ? errno : 0;
-    bool absent = settings->rc_error == ENOENT || settings->rc_error == ENOTDIR;
-    // A server that dropped its privileges may no longer look into its old home: no reason to fail if it needs nothing there.
-    bool dispensable = settings->rc_error == EACCES && secure_getenv("KNOCK_SECRET");
-    if (!(named && *named) && (absent || dispensable)) {
-        settings->rc_path[0] = '\0';
-        settings->rc_error = 0;
-    }
-}
-
-static void append_rc(struct request *request, const struct settings *settings)
-{
-    append(request, settings->rc_path, strlen(settings->rc_path));
-    if (settings->rc >= 0)
-        request->descriptors[request->descriptor_count++] = settings->rc;
-}
-
-static void close_rc(struct settings *settings)
-{
-    if (settings->rc >= 0)
-        original_close(settings->rc);
-}
-
 bool control_connect(struct session *session, int fd, const struct sockaddr *address, socklen_t size, struct verdict *verdict)
 {
     struct settings settings;
     struct message_connect message = {.header = header(MESSAGE_CONNECT), .peer_size = size < PEER_SIZE ? size : PEER_SIZE};
     struct request request = {.descriptors = {fd}, .descriptor_count = 1};
     session->call = "connect";
-    open_rc(&settings);
+    settings_open_rc(&settings);
     memcpy(message.peer, address, message.peer_size);
-    append(&request, &message, sizeof(message));
-    message.settings_length = append_environment(&request);
+    request_append(&request, &message, sizeof(message));
+    message.settings_length = settings_append_environment(&request);
     message.rc_path_length = (uint32_t)strlen(settings.rc_path);
     message.rc_error = settings.rc_error;
-    append_rc(&request, &settings);
+    settings_append_rc(&request, &settings);
     bool answered = ask(session, &request, verdict);
-    close_rc(&settings);
+    settings_close_rc(&settings);
     return answered;
 }
 
@@ -258,15 +181,15 @@ bool control_listen(struct session *session, int fd, struct verdict *verdict)
     struct message_listen message = {.header = header(MESSAGE_LISTEN)};
     struct request request = {.descriptors = {fd}, .descriptor_count = 1};
     session->call = "listen";
-    open_rc(&settings);
-    append(&request, &message, sizeof(message));
-    message.settings_length = append_environment(&request);
+    settings_open_rc(&settings);
+    request_append(&request, &message, sizeof(message));
+    message.settings_length = settings_append_environment(&request);
     message.rc_path_length = (uint32_t)strlen(settings.rc_path);
     message.rc_error = settings.rc_error;
-    append_rc(&request, &settings);
+    settings_append_rc(&request, &settings);
     bool answered = ask(session, &request, verdict);
     session->confirms = true;
-    close_rc(&settings);
+    settings_close_rc(&settings);
     return answered;
 }
 
@@ -282,8 +205,8 @@ bool control_send(struct session *session, int fd, const struct iovec *parts, si
         memcpy(payload + message.payload_length, parts[i].iov_base, length);
         message.payload_length += (uint32_t)length;
     }
-    append(&request, &message, sizeof(message));
-    append(&request, payload, message.payload_length);
+    request_append(&request, &message, sizeof(message));
+    request_append(&request, payload, message.payload_length);
     return ask(session, &request, verdict);
 }
 
@@ -292,7 +215,7 @@ bool control_accepted(struct session *session, int fd, int listener, struct verd
     struct message_accepted message = {.header = header(MESSAGE_ACCEPTED)};
     struct request request = {.descriptors = {fd, listener}, .descriptor_count = 2};
     session->call = "accept";
-    append(&request, &message, sizeof(message));
+    request_append(&request, &message, sizeof(message));
     return ask(session, &request, verdict);
 }
 
@@ -302,7 +225,7 @@ bool control_report(struct session *session, int error)
     struct message_report message = {.header = header(MESSAGE_REPORT), .error = error};
     struct request request = {0};
     bool blamed = false;
-    append(&request, &message, sizeof(message));
+    request_append(&request, &message, sizeof(message));
     session->quiet = true; // the call itself is done; a control process that went away meanwhile changes nothing
     if (!transmit(session, &request))
         return false;
