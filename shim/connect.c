@@ -24,15 +24,25 @@ int connect_armed(struct session *session, int fd, const struct sockaddr *addres
     return original_connect(fd, address, size);
 }
 
-static int connect_now(struct session *session, int fd, const struct sockaddr *address, socklen_t size)
+static int connect_now(struct session *session, int fd, const struct sockaddr *address, socklen_t size, bool announced)
 {
+    struct descriptor *entry = announced ? descriptor_find(fd) : NULL;
     int result = connect_armed(session, fd, address, size);
     int error = result < 0 ? errno : 0;
     // Interrupted, the connect goes on in the background.
     if (control_report(session, error == EINTR ? EINPROGRESS : error))
         error = EPROTONOSUPPORT;
+    if (entry && (error == 0 || error == EINPROGRESS || error == EINTR))
+        descriptor_change(entry, DESCRIPTOR_ANNOUNCED);
     errno = error;
     return result;
+}
+
+// A socket that has a connect of its own, or listens: the kernel says EISCONN or EALREADY, as it should.
+static bool engaged(int fd)
+{
+    struct descriptor *entry = descriptor_verify(fd);
+    return entry && atomic_load(&entry->kind) != DESCRIPTOR_MARKED && atomic_load(&entry->kind) != DESCRIPTOR_ANNOUNCED;
 }
 
 static int connect_later(int fd, const struct sockaddr *address, socklen_t size)
@@ -60,14 +70,14 @@ int hook_connect(int fd, const struct sockaddr *address, socklen_t size)
         return original_connect(fd, address, size);
     if (address->sa_family == AF_UNSPEC) {
         if (descriptor_tracked(fd))
-            descriptor_forget(fd);
+            descriptor_unwind(fd);
         return original_connect(fd, address, size);
     }
     size_t least = address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : offsetof(struct sockaddr_in6, sin6_scope_id);
     if ((address->sa_family != AF_INET && address->sa_family != AF_INET6) || size < least || !socket_is_tcp(fd))
         return original_connect(fd, address, size);
-    if (descriptor_verify(fd))
-        return original_connect(fd, address, size); // the kernel says EISCONN or EALREADY, as it should
+    if (engaged(fd))
+        return original_connect(fd, address, size);
 
     struct session session;
     struct verdict verdict;
@@ -76,7 +86,7 @@ int hook_connect(int fd, const struct sockaddr *address, socklen_t size)
         return control_failed();
     }
     if (verdict.head.action == ACTION_PROCEED) {
-        int result = connect_now(&session, fd, address, size);
+        int result = connect_now(&session, fd, address, size, verdict.head.follow);
         if (result == 0)
             errno = entry_errno;
         return result;

@@ -123,7 +123,8 @@ static bool receive(struct session *session, struct verdict *verdict)
         return broken(session, "lost", length < 0 ? errno : ECONNRESET);
     if (!well_formed(verdict, (size_t)length))
         return broken(session, "cannot understand", EPROTO);
-    log_set_level(verdict->head.log_level);
+    if (verdict->head.log_level != LOG_UNKNOWN)
+        log_set_level(verdict->head.log_level);
     if (verdict->head.text_length > 0)
         log_line(LOG_ERRORS, "%s: %.*s", session->call, (int)verdict->head.text_length, (const char *)verdict->blobs);
     return true;
@@ -193,20 +194,32 @@ bool control_listen(struct session *session, int fd, struct verdict *verdict)
     return answered;
 }
 
-bool control_send(struct session *session, int fd, const struct iovec *parts, size_t count, struct verdict *verdict)
+bool control_send(struct session *session, int fd, const struct iovec *parts, size_t count, size_t length, struct verdict *verdict)
 {
     struct message_send message = {.header = header(MESSAGE_SEND)};
     struct request request = {.descriptors = {fd}, .descriptor_count = 1};
     uint8_t payload[MAX_PROTECTED_LENGTH];
     session->call = "send";
-    for (size_t i = 0; i < count && message.payload_length < sizeof(payload); i++) {
-        size_t room = sizeof(payload) - message.payload_length;
-        size_t length = parts[i].iov_len < room ? parts[i].iov_len : room;
-        memcpy(payload + message.payload_length, parts[i].iov_base, length);
-        message.payload_length += (uint32_t)length;
+    size_t limit = length < sizeof(payload) ? length : sizeof(payload);
+    for (size_t i = 0; i < count && message.payload_length < limit; i++) {
+        size_t room = limit - message.payload_length;
+        size_t taken = parts[i].iov_len < room ? parts[i].iov_len : room;
+        memcpy(payload + message.payload_length, parts[i].iov_base, taken);
+        message.payload_length += (uint32_t)taken;
     }
     request_append(&request, &message, sizeof(message));
     request_append(&request, payload, message.payload_length);
+    return ask(session, &request, verdict);
+}
+
+bool control_option(struct session *session, int fd, int option, const void *value, socklen_t length, struct verdict *verdict)
+{
+    struct message_option message = {.header = header(MESSAGE_OPTION), .option = (uint32_t)option, .length = length};
+    struct request request = {.descriptors = {fd}, .descriptor_count = 1};
+    session->call = "setsockopt";
+    message.value_length = length < MAX_OPTION_VALUE ? length : MAX_OPTION_VALUE;
+    request_append(&request, &message, sizeof(message));
+    request_append(&request, value, message.value_length);
     return ask(session, &request, verdict);
 }
 

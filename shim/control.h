@@ -25,7 +25,8 @@ struct verdict {
 // False when there is no verdict to obey: the session is closed and stderr says why.
 bool control_connect(struct session *session, int fd, const struct sockaddr *address, socklen_t size, struct verdict *verdict);
 bool control_listen(struct session *session, int fd, struct verdict *verdict);
-bool control_send(struct session *session, int fd, const struct iovec *parts, size_t count, struct verdict *verdict);
+bool control_send(struct session *session, int fd, const struct iovec *parts, size_t count, size_t length, struct verdict *verdict);
+bool control_option(struct session *session, int fd, int option, const void *value, socklen_t length, struct verdict *verdict);
 bool control_accepted(struct session *session, int fd, int listener, struct verdict *verdict);
 
 // Reports how the real call ended (an errno, or 0) and closes the session. For a call that failed for good, and for any

@@ -96,6 +96,7 @@ bool descriptor_track(int fd, const struct descriptor *state)
     memcpy(entry->peer, state->peer, sizeof(entry->peer));
     entry->inspect = state->inspect;
     entry->reuseport = state->reuseport;
+    entry->marked = state->marked;
     entry->forked = state->forked;
     descriptor_change(entry, state->kind);
     return true;
@@ -106,6 +107,13 @@ void descriptor_forget(int fd)
     struct descriptor *entry = slot_of((unsigned int)fd);
     if (entry)
         descriptor_change(entry, DESCRIPTOR_UNTRACKED);
+}
+
+void descriptor_unwind(int fd)
+{
+    struct descriptor *entry = descriptor_find(fd);
+    if (entry)
+        descriptor_change(entry, entry->marked ? DESCRIPTOR_MARKED : DESCRIPTOR_UNTRACKED);
 }
 
 void descriptor_copy(int from, int to)

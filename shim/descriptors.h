@@ -15,6 +15,8 @@ enum descriptor_kind {
     DESCRIPTOR_DELAYED,    // the connect is faked; bytes are being gathered
     DESCRIPTOR_CONNECTING, // the real connect is under way; gathered bytes still have to be sent
     DESCRIPTOR_GUARDED,    // a guarded listener
+    DESCRIPTOR_MARKED,     // the program set TCP_STEALTH on it
+    DESCRIPTOR_ANNOUNCED,  // connected (or about to be) with a token over bytes that the program has yet to write
 };
 
 struct descriptor {
@@ -26,6 +28,7 @@ struct descriptor {
     uint8_t peer[PEER_SIZE];     // struct sockaddr as the program gave it
     uint8_t inspect;             // accepted connections are to be inspected
     uint8_t reuseport;           // the program's own SO_REUSEPORT
+    uint8_t marked;              // the program set TCP_STEALTH on it
     uint8_t forked;              // a child of this process has the socket, too
 };
 _Static_assert(sizeof(struct descriptor) <= 64, "a tracked socket costs at most 64 bytes");
@@ -56,6 +59,10 @@ bool descriptor_track(int fd, const struct descriptor *state);
 void descriptor_change(struct descriptor *entry, enum descriptor_kind kind);
 
 void descriptor_forget(int fd);
+
+// No longer connecting: forgets the descriptor, but for what the program set on it.
+void descriptor_unwind(int fd);
+
 void descriptor_copy(int from, int to);
 
 // Forgets all tracked descriptors of the range, telling `lost` of each first. Does nothing in a child of vfork,

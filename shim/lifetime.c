@@ -15,9 +15,8 @@
 // The bytes are gone with the last descriptor of the socket. Whether another process still has it nobody can tell.
 static void lost(int fd, const struct descriptor *entry)
 {
-    bool delayed = atomic_load(&((struct descriptor *)entry)->kind) != DESCRIPTOR_GUARDED;
     uint32_t gathered = atomic_load(&((struct descriptor *)entry)->gathered);
-    if (delayed && gathered > 0 && !descriptor_has_twin(fd, entry))
+    if (gathered > 0 && !descriptor_has_twin(fd, entry))
         log_line(entry->forked ? LOG_NOTICES : LOG_ERRORS,
                  "descriptor %d was closed with %u bytes that were never sent: its connect waited for KNOCK_INTLEN bytes", fd, gathered);
 }

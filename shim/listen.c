@@ -14,6 +14,8 @@ static int listen_guarded(struct session *session, int fd, int backlog, uint8_t 
 {
     struct descriptor state = {
         .kind = DESCRIPTOR_GUARDED, .cookie = socket_cookie(fd), .inspect = inspect, .reuseport = reuseport};
+    struct descriptor *before = descriptor_find(fd);
+    state.marked = before && before->marked;
     // An unguarded accept would follow where the descriptor can't be tracked.
     if (!descriptor_track(fd, &state)) {
         log_line(LOG_ERRORS, "listen: descriptor %d is beyond the million that can be tracked", fd);
@@ -24,13 +26,13 @@ static int listen_guarded(struct session *session, int fd, int backlog, uint8_t 
     int error = result < 0 ? errno : 0;
     if (error) {
         int own = reuseport;
-        descriptor_forget(fd);
+        descriptor_unwind(fd);
         original_setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &own, sizeof(own));
     }
     if (control_report(session, error)) {
         // Not guarded after all: what listens already can only be made deaf.
         original_shutdown(fd, SHUT_RDWR);
-        descriptor_forget(fd);
+        descriptor_unwind(fd);
         return control_failed();
     }
     errno = error;
@@ -52,7 +54,7 @@ int hook_listen(int fd, int backlog)
     if (!control_listen(&session, fd, &verdict))
         return control_failed();
     if (verdict.head.action == ACTION_PROCEED) {
-        int result = listen_guarded(&session, fd, backlog, reuseport, verdict.head.inspect);
+        int result = listen_guarded(&session, fd, backlog, reuseport, verdict.head.follow);
         if (result == 0)
             errno = entry_errno;
         return result;

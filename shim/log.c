@@ -14,9 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { UNKNOWN = 255 };
-
-static _Atomic unsigned int known_level = UNKNOWN;
+static _Atomic unsigned int known_level = LOG_UNKNOWN;
 static dev_t stderr_device;
 static ino_t stderr_inode;
 
@@ -37,7 +35,7 @@ void log_set_level(unsigned int level)
 static unsigned int current_level(void)
 {
     unsigned int level = atomic_load(&known_level);
-    if (level != UNKNOWN)
+    if (level != LOG_UNKNOWN)
         return level;
     const char *text = secure_getenv("KNOCK_LOGLVL");
     return text && text[0] >= '0' && text[0] <= '3' && text[1] == '\0' ? (unsigned int)(text[0] - '0') : LOG_ERRORS;

@@ -1,5 +1,6 @@
 // What a program sees and may change of a socket that stealth has changed.
 #define _GNU_SOURCE
+#include "control.h"
 #include "descriptors.h"
 #include "generated/originals.h"
 #include "log.h"
@@ -36,9 +37,60 @@ int hook_getsockopt(int fd, int level, int option, void *value, socklen_t *lengt
     return result;
 }
 
+// The options of the Knock patch (thesis section 6.2). On a stock kernel 26 can't be set, 27 is TCP_SAVE_SYN and 28 can
+// only be read: they keep that meaning on a socket where the program has not set 26.
+enum { TCP_STEALTH = 26, TCP_STEALTH_INTEGRITY = 27, TCP_STEALTH_INTEGRITY_LEN = 28 };
+
+static int mainline_option(int fd, int option, const void *value, socklen_t length)
+{
+    int result = original_setsockopt(fd, IPPROTO_TCP, option, value, length);
+    if (result < 0 && errno == (option == TCP_STEALTH_INTEGRITY ? EINVAL : ENOPROTOOPT))
+        errno = EOPNOTSUPP;
+    return result;
+}
+
+static bool mark(int fd)
+{
+    struct descriptor *entry = descriptor_verify(fd);
+    struct descriptor state = {.kind = DESCRIPTOR_MARKED, .cookie = socket_cookie(fd), .marked = true};
+    if (!entry)
+        return descriptor_track(fd, &state);
+    entry->marked = true;
+    return true;
+}
+
+static int stealth_option(int fd, int option, const void *value, socklen_t length)
+{
+    int entry_errno = errno;
+    struct descriptor *entry = descriptor_verify(fd);
+    if (!value || !socket_is_tcp(fd) || (option != TCP_STEALTH && !(entry && entry->marked)))
+        return mainline_option(fd, option, value, length);
+    struct session session;
+    struct verdict verdict;
+    if (!control_option(&session, fd, option, value, length, &verdict))
+        return control_failed();
+    control_close(&session);
+    if (verdict.head.action != ACTION_DONE)
+        return verdict_refuse(&verdict);
+    if (option == TCP_STEALTH && !mark(fd)) {
+        log_line(LOG_ERRORS, "setsockopt: descriptor %d is beyond the million that can be tracked", fd);
+        return control_failed();
+    }
+    // A listener that checks its connections' first segment from now on, or no longer.
+    entry = descriptor_find(fd);
+    if (entry && atomic_load(&entry->kind) == DESCRIPTOR_GUARDED)
+        entry->inspect = verdict.head.follow;
+    errno = entry_errno;
+    return 0;
+}
+
 int hook_setsockopt(int fd, int level, int option, const void *value, socklen_t length)
 {
     struct descriptor *entry;
+    if (level == IPPROTO_TCP && option >= TCP_STEALTH && option <= TCP_STEALTH_INTEGRITY_LEN)
+        return stealth_option(fd, option, value, length);
+    if (!descriptor_tracked(fd))
+        return original_setsockopt(fd, level, option, value, length);
     if (level != SOL_SOCKET || kind_of(fd, &entry) != DESCRIPTOR_GUARDED)
         return original_setsockopt(fd, level, option, value, length);
     switch (option) {

@@ -127,7 +127,7 @@ static ssize_t send_delayed(int fd, struct descriptor *entry, const struct msghd
         return 0;
     struct session session;
     struct verdict verdict;
-    if (!control_send(&session, fd, message->msg_iov, message->msg_iovlen, &verdict)) {
+    if (!control_send(&session, fd, message->msg_iov, message->msg_iovlen, (size_t)length, &verdict)) {
         if (atomic_load(&entry->kind) == DESCRIPTOR_DELAYED)
             socket_abandon(fd);
         descriptor_forget(fd);
@@ -161,15 +161,39 @@ static ssize_t send_delayed(int fd, struct descriptor *entry, const struct msghd
 static struct descriptor *delayed(int fd)
 {
     struct descriptor *entry = descriptor_find(fd);
-    if (!entry || atomic_load(&entry->kind) == DESCRIPTOR_GUARDED)
-        return NULL;
-    return descriptor_verify(fd);
+    enum descriptor_kind kind = entry ? atomic_load(&entry->kind) : DESCRIPTOR_UNTRACKED;
+    return kind == DESCRIPTOR_DELAYED || kind == DESCRIPTOR_CONNECTING ? descriptor_verify(fd) : NULL;
+}
+
+// The kernel took `sent` bytes. Where the program announced its first bytes (TCP_STEALTH_INTEGRITY), the control process
+// says whether these are them; the peer resets the connection if not.
+static ssize_t compare(int fd, const struct iovec *parts, size_t count, ssize_t sent)
+{
+    struct descriptor *entry = sent > 0 ? descriptor_find(fd) : NULL;
+    if (!entry || atomic_load(&entry->kind) != DESCRIPTOR_ANNOUNCED)
+        return sent;
+    int error = errno;
+    struct session session;
+    struct verdict verdict;
+    bool answered = control_send(&session, fd, parts, count, (size_t)sent, &verdict);
+    if (answered)
+        control_close(&session);
+    if (!answered || !verdict.head.follow)
+        descriptor_unwind(fd);
+    errno = error;
+    return sent;
+}
+
+static ssize_t compare_buffer(int fd, const void *data, size_t length, ssize_t sent)
+{
+    struct iovec part = {.iov_base = (void *)data, .iov_len = length};
+    return compare(fd, &part, 1, sent);
 }
 
 // TCP fast open is a connect in disguise: it would send a SYN without a token.
 static int connect_first(int fd, const struct sockaddr *address, socklen_t size)
 {
-    if (!address || descriptor_tracked(fd) || !socket_is_tcp(fd))
+    if (!address || delayed(fd))
         return 0;
     return hook_connect(fd, address, size) < 0 && errno != EISCONN ? -1 : 0;
 }
@@ -184,7 +208,9 @@ ssize_t hook_sendmsg(int fd, const struct msghdr *message, int flags)
         flags &= ~MSG_FASTOPEN;
     }
     struct descriptor *entry = delayed(fd);
-    return entry ? send_delayed(fd, entry, message, flags) : original_sendmsg(fd, message, flags);
+    if (entry)
+        return send_delayed(fd, entry, message, flags);
+    return compare(fd, message->msg_iov, message->msg_iovlen, original_sendmsg(fd, message, flags));
 }
 
 static ssize_t send_buffer(int fd, const void *data, size_t length, int flags)
@@ -197,12 +223,16 @@ static ssize_t send_buffer(int fd, const void *data, size_t length, int flags)
 
 ssize_t hook_send(int fd, const void *data, size_t length, int flags)
 {
-    return delayed(fd) ? send_buffer(fd, data, length, flags) : original_send(fd, data, length, flags);
+    if (delayed(fd))
+        return send_buffer(fd, data, length, flags);
+    return compare_buffer(fd, data, length, original_send(fd, data, length, flags));
 }
 
 ssize_t hook_write(int fd, const void *data, size_t length)
 {
-    return delayed(fd) ? send_buffer(fd, data, length, 0) : original_write(fd, data, length);
+    if (delayed(fd))
+        return send_buffer(fd, data, length, 0);
+    return compare_buffer(fd, data, length, original_write(fd, data, length));
 }
 
 ssize_t hook_sendto(int fd, const void *data, size_t length, int flags, const struct sockaddr *address, socklen_t size)
@@ -214,20 +244,23 @@ ssize_t hook_sendto(int fd, const void *data, size_t length, int flags, const st
         address = NULL;
         size = 0;
     }
-    return delayed(fd) ? send_buffer(fd, data, length, flags) : original_sendto(fd, data, length, flags, address, size);
+    if (delayed(fd))
+        return send_buffer(fd, data, length, flags);
+    return compare_buffer(fd, data, length, original_sendto(fd, data, length, flags, address, size));
 }
 
 ssize_t hook_writev(int fd, const struct iovec *parts, int count)
 {
     struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = count < 0 ? 0 : (size_t)count};
     struct descriptor *entry = delayed(fd);
-    return entry && parts && count >= 0 && count <= IOV_MAX ? send_delayed(fd, entry, &message, 0)
-                                                            : original_writev(fd, parts, count);
+    if (entry && parts && count >= 0 && count <= IOV_MAX)
+        return send_delayed(fd, entry, &message, 0);
+    return compare(fd, parts, message.msg_iovlen, original_writev(fd, parts, count));
 }
 
 int hook_sendmmsg(int fd, struct mmsghdr *batch, unsigned int count, int flags)
 {
-    if (!delayed(fd) && !(flags & MSG_FASTOPEN))
+    if (!descriptor_tracked(fd) && !(flags & MSG_FASTOPEN))
         return original_sendmmsg(fd, batch, count, flags);
     for (unsigned int i = 0; i < count; i++) {
         ssize_t sent = hook_sendmsg(fd, &batch[i].msg_hdr, flags);

@@ -9,7 +9,7 @@
  * its predecessor only when name and size are the same, and the number is part of the map's name. */
 #define KNOCK_LAYOUT 1
 
-#define KNOCK_NOTE_BYTES 1200
+#define KNOCK_NOTE_BYTES 2400
 
 /* Phases of a marked socket. No value means "let everything through" except FREE and GUARDED. */
 enum knock_phase {

@@ -16,6 +16,7 @@ enum {
     MAX_LISTEN_SETTINGS = 32768,
     MAX_LISTEN_RC_PATH = 4096,
     MAX_SEND_PAYLOAD = 1024,
+    MAX_OPTION_VALUE = 1024,
     MAX_VERDICT_TEXT = 2048,
     MAX_VERDICT_PREFIX = 1024,
     MAX_VERDICT_PATH = 4096,
@@ -31,6 +32,7 @@ enum message_id {
     MESSAGE_ACCEPTED = 4,
     MESSAGE_FILE = 5,
     MESSAGE_REPORT = 6,
+    MESSAGE_OPTION = 8,
     MESSAGE_VERDICT = 7,
 };
 
@@ -43,6 +45,7 @@ enum action {
     ACTION_RESET = 5, // the accepted connection failed the inspection: reset it
     ACTION_REFUSE = 6, // fail the call with the given errno
     ACTION_NEED_FILE = 7, // open the named file and hand it over
+    ACTION_DONE = 8, // the call is done: tell the application that it succeeded
 };
 
 struct message_header {
@@ -112,12 +115,24 @@ struct message_report {
 _Static_assert(sizeof(struct message_report) == 12, "report");
 _Static_assert(offsetof(struct message_report, error) == 8, "report.error");
 
+// shim: the application sets one of the socket options of the Knock patch. Descriptors: socket.
+struct message_option {
+    struct message_header header;
+    uint32_t option; // TCP_STEALTH 26, TCP_STEALTH_INTEGRITY 27 or TCP_STEALTH_INTEGRITY_LEN 28
+    uint32_t length; // of the value as the application gave it
+    uint32_t value_length; // the value, as far as there is room; at most 1024, behind the struct
+};
+_Static_assert(sizeof(struct message_option) == 20, "option");
+_Static_assert(offsetof(struct message_option, option) == 8, "option.option");
+_Static_assert(offsetof(struct message_option, length) == 12, "option.length");
+_Static_assert(offsetof(struct message_option, value_length) == 16, "option.value_length");
+
 // control: what to do.
 struct message_verdict {
     struct message_header header;
     uint8_t action; // one of the actions
-    uint8_t log_level; // KNOCK_LOGLVL as it applies to this application
-    uint8_t inspect; // 1: accepted connections need an accepted message
+    uint8_t log_level; // KNOCK_LOGLVL as it applies to this application; 255 if not known
+    uint8_t follow; // 1: forward what comes next: accepted connections, or the first writes
     int32_t error; // errno for the application, with refuse
     uint8_t peer[28]; // struct sockaddr_in or sockaddr_in6
     uint32_t peer_size; // bytes of it that count
@@ -128,7 +143,7 @@ struct message_verdict {
 _Static_assert(sizeof(struct message_verdict) == 60, "verdict");
 _Static_assert(offsetof(struct message_verdict, action) == 8, "verdict.action");
 _Static_assert(offsetof(struct message_verdict, log_level) == 9, "verdict.log_level");
-_Static_assert(offsetof(struct message_verdict, inspect) == 10, "verdict.inspect");
+_Static_assert(offsetof(struct message_verdict, follow) == 10, "verdict.follow");
 _Static_assert(offsetof(struct message_verdict, error) == 12, "verdict.error");
 _Static_assert(offsetof(struct message_verdict, peer) == 16, "verdict.peer");
 _Static_assert(offsetof(struct message_verdict, peer_size) == 44, "verdict.peer_size");

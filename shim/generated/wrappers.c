@@ -355,7 +355,5 @@ EXPORTED int wrapped_shutdown(int fd, int how)
 EXPORTED int wrapped_setsockopt(int fd, int level, int option, const void *value, socklen_t length) __asm__("setsockopt");
 EXPORTED int wrapped_setsockopt(int fd, int level, int option, const void *value, socklen_t length)
 {
-    if (__builtin_expect(!descriptor_tracked(fd), 1))
-        return original_setsockopt(fd, level, option, value, length);
     return hook_setsockopt(fd, level, option, value, length);
 }

@@ -106,7 +106,7 @@ describe('the generated message structs', () => {
       kind: 'verdict',
       action: 6,
       log_level: 2,
-      inspect: 1,
+      follow: 1,
       error: -93,
       peer: Uint8Array.from({ length: 28 }, (_, i) => i),
       peer_size: 28,
@@ -121,7 +121,7 @@ int main(void)
     struct { struct message_verdict head; char blobs[64]; } v;
     size_t n = fread(&v, 1, sizeof(v), stdin);
     printf("%zu %u %u %u %u %u %d %u %u %u %u %u %.7s\\n", n, v.head.header.id, v.head.header.size, v.head.action, v.head.log_level,
-           v.head.inspect, v.head.error, v.head.peer[27], v.head.peer_size, v.head.text_length, v.head.prefix_length,
+           v.head.follow, v.head.error, v.head.peer[27], v.head.peer_size, v.head.text_length, v.head.prefix_length,
            v.head.path_length, v.blobs);
     return 0;
 }

@@ -21,6 +21,7 @@ const fresh: StealthConnect = {
   logLevel: 1,
   bytes: new Uint8Array(),
   accepted: 0,
+  announced: false,
 };
 
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString();

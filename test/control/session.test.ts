@@ -280,7 +280,7 @@ describe('a listen', () => {
       engine.current = phase;
       const verdict = session().receive(listenWith({ KNOCK_SECRET: 'x', KNOCK_INTLEN: intlen }), [SOCKET]);
       expect(actionOf(verdict)).toBe(action);
-      expect(verdict?.inspect).toBe(inspect);
+      expect(verdict?.follow).toBe(inspect);
     });
 
   it('that the engine cannot guard is refused with its reason', () => {

@@ -38,7 +38,7 @@ test('marks and notes come back as they were', () => {
     const note = new Uint8Array(length).fill(7);
     expect(decodeNote(encodeNote(note))).toEqual(note);
   }
-  expect(() => encodeNote(new Uint8Array(NOTE_BYTES + 1))).toThrow('a note of 1201 bytes; at most 1200');
+  expect(() => encodeNote(new Uint8Array(NOTE_BYTES + 1))).toThrow('a note of 2401 bytes; at most 2400');
 });
 
 test('a guard gets the secret as it is', () => {

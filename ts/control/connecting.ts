@@ -2,11 +2,11 @@ import type { Policy } from '../config/policy.ts';
 import { matchesDestination } from '../config/targets.ts';
 import type { Peer } from '../engine/engine.ts';
 import type { Message } from '../spec/codec.ts';
-import { moved, prefix, type StealthConnect, write } from './delayed.ts';
-import { decodeConnect, encodeConnect } from './note.ts';
+import { moved, prefix, type StealthConnect, write, writeAnnounced } from './delayed.ts';
+import { type ProgramStealth, readNote, updateNote } from './note.ts';
 import { describePeer, parseSockaddr } from './sockaddr.ts';
 import type { Credentials, Dealings, Surroundings } from './surroundings.ts';
-import { refuse, type Verdict, verdict } from './verdict.ts';
+import { refuse, UNKNOWN_LOG_LEVEL, type Verdict, verdict } from './verdict.ts';
 
 /** Out of patience with a SYN that was held back while the application blocks in connect(). Milliseconds. */
 const HELD_BACK_AFTER = 1000;
@@ -18,6 +18,12 @@ interface Armed {
   readonly fd: number;
   readonly connect: StealthConnect;
   readonly timer: NodeJS.Timeout;
+}
+
+function idle(peer: Peer, secret: Uint8Array): StealthConnect {
+  const { sockaddr } = peer;
+  const nothing = { bytes: new Uint8Array(), accepted: 0, announced: false };
+  return { state: 'idle', sockaddr, secret, protectedLength: 0, logLevel: UNKNOWN_LOG_LEVEL, ...nothing };
 }
 
 /** The client side of a session: connect(), and the sends of a delayed connect. */
@@ -32,40 +38,39 @@ export class Connecting implements Dealings {
   }
 
   connect(socket: number, request: Message<'connect'>, policy: Policy): Verdict {
-    const { engine } = this.#around;
-    const { logLevel, secret, protectedLength } = policy;
+    const { logLevel, secret, protectedLength, targets } = policy;
     const peer = parseSockaddr(request.peer.slice(0, request.peer_size));
-    const phase = engine.phase(socket);
-    // What is connecting, connected or listening gets its errno from the kernel.
-    if (phase !== 'fresh' && phase !== 'armed') return verdict('pass', { logLevel });
-    // An earlier attempt, by this library or one before it, may have left its mark.
-    engine.release(socket);
-    if (!matchesDestination(policy.targets, peer)) return verdict('pass', { logLevel });
-    const connect: StealthConnect = {
-      state: 'idle',
-      sockaddr: peer.sockaddr,
-      secret,
-      protectedLength,
-      logLevel,
-      bytes: new Uint8Array(),
-      accepted: 0,
-    };
+    if (!this.#makeFresh(socket) || !matchesDestination(targets, peer)) return verdict('pass', { logLevel });
+    const connect = { ...idle(peer, secret), protectedLength, logLevel };
     if (protectedLength === 0) return this.#arm(socket, moved(connect, 'connect'), peer);
-    engine.defer(socket, peer);
+    this.#around.engine.defer(socket, peer);
     this.#keep(socket, moved(connect, 'fake'));
     return verdict('deferred', { logLevel });
   }
 
+  /** The program chose secret and protected bytes itself: no setting and no target counts. */
+  connectAsTold(socket: number, request: Message<'connect'>, { secret, payload }: ProgramStealth): Verdict {
+    const peer = parseSockaddr(request.peer.slice(0, request.peer_size));
+    if (!this.#makeFresh(socket)) return verdict('pass');
+    const connect = {
+      ...idle(peer, secret),
+      protectedLength: payload.length,
+      bytes: payload,
+      announced: payload.length > 0,
+    };
+    return this.#arm(socket, moved(connect, 'connect'), peer);
+  }
+
   send(socket: number, payload: Uint8Array): Verdict {
     const { engine } = this.#around;
-    const note = engine.readNote(socket);
-    const connect = note === undefined ? undefined : decodeConnect(note);
+    const { connect } = readNote(engine, socket);
     if (connect === undefined) return this.#unknown(socket);
+    if (connect.announced) return this.#compare(socket, connect, payload);
     const { logLevel } = connect;
     const result = write(connect, payload);
     switch (result.kind) {
       case 'gathered':
-        engine.writeNote(socket, encodeConnect(result.connect));
+        updateNote(engine, socket, { connect: result.connect });
         return verdict('gathered', { logLevel });
       case 'complete':
         return this.#arm(socket, result.connect, parseSockaddr(connect.sockaddr));
@@ -74,7 +79,7 @@ export class Connecting implements Dealings {
         return verdict('flush', { logLevel, prefix: prefix(result.connect) });
       case 'mismatch':
         engine.release(socket);
-        engine.dropNote(socket);
+        updateNote(engine, socket, { connect: undefined });
         return refuse(
           'the write after EAGAIN did not repeat the bytes that the token on the wire protects; the connection is given up',
           logLevel,
@@ -94,7 +99,8 @@ export class Connecting implements Dealings {
     const event = error === 0 ? 'sent' : final || reason !== undefined ? 'error' : 'pending';
     const next = moved(connect, event);
     log.debug(`connect of process ${this.#client.pid}: ${next.state}`);
-    if (next.state !== 'armed') engine.dropNote(fd);
+    if (next.state !== 'armed' && !(connect.announced && next.state === 'connected'))
+      updateNote(engine, fd, { connect: undefined });
     if (reason !== undefined) this.#giveUp(fd, reason);
     if (!final) return undefined;
     const { logLevel } = connect;
@@ -113,11 +119,33 @@ export class Connecting implements Dealings {
     );
   }
 
+  /** What is connecting, connected or listening gets its errno from the kernel: false. */
+  #makeFresh(socket: number): boolean {
+    const { engine } = this.#around;
+    const phase = engine.phase(socket);
+    if (phase !== 'fresh' && phase !== 'armed') return false;
+    // An earlier attempt, by this control process or one before it, may have left its mark.
+    engine.release(socket);
+    return true;
+  }
+
+  /** The bytes are with the kernel already: all that is left is to say what the peer will make of them. */
+  #compare(socket: number, connect: StealthConnect, payload: Uint8Array): Verdict {
+    const { engine } = this.#around;
+    const next = writeAnnounced(connect, payload);
+    const more = next !== undefined && next.accepted < next.bytes.length;
+    updateNote(engine, socket, { connect: more ? next : undefined });
+    if (next !== undefined) return verdict('pass', { follow: more });
+    const text =
+      'the bytes written first are not those that TCP_STEALTH_INTEGRITY announced: the peer will reset the connection';
+    return verdict('pass', { text });
+  }
+
   /** A socket whose note can't be written could never be armed: it goes back to fresh instead. */
   #keep(socket: number, connect: StealthConnect): void {
     const { engine } = this.#around;
     try {
-      engine.writeNote(socket, encodeConnect(connect));
+      updateNote(engine, socket, { connect });
     } catch (error) {
       engine.release(socket);
       throw error;
@@ -132,7 +160,7 @@ export class Connecting implements Dealings {
     if (payload !== undefined) this.#keep(socket, connect);
     log.debug(`armed a connect of process ${this.#client.pid} to ${describePeer(peer)}`);
     this.#await(socket, connect);
-    return verdict('proceed', { logLevel, sockaddr, prefix: prefix(connect) });
+    return verdict('proceed', { logLevel, sockaddr, prefix: prefix(connect), follow: connect.announced });
   }
 
   #await(fd: number, connect: StealthConnect): void {

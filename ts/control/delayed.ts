@@ -12,7 +12,9 @@ export interface StealthConnect {
   readonly logLevel: number;
   /** The bytes that the application has written so far; once armed, exactly the N protected ones. */
   readonly bytes: Uint8Array;
-  /** How many of them the application was told are sent. The rest it will write again after EAGAIN. */
+  /** The program named the protected bytes before connect(): the real connect is not delayed for them. */
+  readonly announced: boolean;
+  /** How many of them the application was told are sent, or of announced ones, has written. The rest it will write again after EAGAIN. */
   readonly accepted: number;
 }
 
@@ -61,6 +63,13 @@ export function write(connect: StealthConnect, payload: Uint8Array): Write {
   }
   const bytes = Uint8Array.from(gathered.subarray(0, connect.protectedLength));
   return { kind: 'complete', connect: { ...moved(connect, 'complete'), bytes } };
+}
+
+/** The program sends after announcing the bytes: undefined when they are others, and the peer will reset. */
+export function writeAnnounced(connect: StealthConnect, payload: Uint8Array): StealthConnect | undefined {
+  const rest = connect.bytes.subarray(connect.accepted);
+  if (!startsWith(rest, payload)) return undefined;
+  return { ...connect, accepted: connect.accepted + Math.min(rest.length, payload.length) };
 }
 
 /** The bytes that have to leave in front of what the application writes now. */

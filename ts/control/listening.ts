@@ -1,10 +1,10 @@
 import type { Policy } from '../config/policy.ts';
 import { matchesListener } from '../config/targets.ts';
 import type { Inspection, Protection } from '../engine/engine.ts';
-import { decodeListener, encodeListener } from './note.ts';
+import { type ProgramStealth, readNote, updateNote } from './note.ts';
 import { describePeer, parseSockaddr } from './sockaddr.ts';
 import type { Credentials, Dealings, Surroundings } from './surroundings.ts';
-import { refuse, type Verdict, verdict } from './verdict.ts';
+import { refuse, UNKNOWN_LOG_LEVEL, type Verdict, verdict } from './verdict.ts';
 
 /**
  * How long an accepted connection may take for its first segment. Only with SYN cookies is a connection accepted
@@ -27,25 +27,21 @@ export class Listening implements Dealings {
   }
 
   listen(socket: number, policy: Policy): Verdict {
-    const { engine, log } = this.#around;
-    const { logLevel, secret, protectedLength } = policy;
+    const { logLevel, secret, protectedLength, targets } = policy;
     const local = parseSockaddr(this.#around.localAddress(socket));
-    const phase = engine.phase(socket);
-    if (!matchesListener(policy.targets, local) || phase === 'guarded') return verdict('pass', { logLevel });
-    if (phase === 'deferred' || phase === 'armed') engine.release(socket);
-    const protection = { secret, protectedLength };
-    engine.guard(socket, protection);
-    engine.writeNote(socket, encodeListener(protection));
-    this.#guarded = { fd: socket, protection, logLevel };
-    log.debug(`guarded ${describePeer(local)} for process ${this.#client.pid}`);
-    return verdict('proceed', { logLevel, inspect: protectedLength > 0 && !engine.inspectsFirstSegment });
+    if (!matchesListener(targets, local)) return verdict('pass', { logLevel });
+    return this.#guard(socket, { secret, protectedLength }, logLevel);
+  }
+
+  /** The program chose secret and protected length itself: no setting and no target counts. */
+  listenAsTold(socket: number, { secret, protectedLength }: ProgramStealth): Verdict {
+    return this.#guard(socket, { secret, protectedLength }, UNKNOWN_LOG_LEVEL);
   }
 
   /** Undefined when the verdict follows later. */
   accepted(socket: number, listener: number): Verdict | undefined {
     const { engine } = this.#around;
-    const note = engine.readNote(listener);
-    const protection = note === undefined ? undefined : decodeListener(note);
+    const protection = readNote(engine, listener).listener;
     if (protection === undefined)
       return verdict('reset', {
         text: 'nothing is known of this listener (was the control process replaced?)',
@@ -75,6 +71,22 @@ export class Listening implements Dealings {
   end(): void {
     this.#stopWaiting?.();
     this.#stopWaiting = undefined;
+  }
+
+  #guard(socket: number, protection: Protection, logLevel: number): Verdict {
+    const { engine, log } = this.#around;
+    const phase = engine.phase(socket);
+    if (phase === 'guarded') return verdict('pass', { logLevel });
+    if (phase === 'deferred' || phase === 'armed') engine.release(socket);
+    engine.guard(socket, protection);
+    updateNote(engine, socket, { listener: protection });
+    this.#guarded = { fd: socket, protection, logLevel };
+    const local = parseSockaddr(this.#around.localAddress(socket));
+    log.debug(`guarded ${describePeer(local)} for process ${this.#client.pid}`);
+    return verdict('proceed', {
+      logLevel,
+      follow: protection.protectedLength > 0 && !engine.inspectsFirstSegment,
+    });
   }
 
   #judge(inspection: Inspection): Verdict {

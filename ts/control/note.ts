@@ -1,66 +1,117 @@
-import type { Protection } from '../engine/engine.ts';
+import type { Engine, Protection } from '../engine/engine.ts';
 import { type State, states } from '../spec/delayedConnect.ts';
 import { SOCKADDR_SIZE } from '../spec/messages.ts';
 import type { StealthConnect } from './delayed.ts';
 
-/**
- * What the control process attaches to a socket, so that a delayed connect or a guard outlives a restart of it.
- * Connect: u8 1, u8 state, u8 log level, u8 size of the address, u16 N, u16 accepted, u16 bytes, address, secret, bytes.
- * Listener: u8 2, u8 0, u16 N, secret. Big-endian.
- */
-const CONNECT = 1;
-const LISTENER = 2;
+/** What a program asked for with the socket options of the Knock patch (thesis section 6.2). */
+export interface ProgramStealth {
+  /** TCP_STEALTH, 64 bytes. */
+  readonly secret: Uint8Array;
+  /** TCP_STEALTH_INTEGRITY_LEN, bytes; 0 if not set. */
+  readonly protectedLength: number;
+  /** TCP_STEALTH_INTEGRITY; empty if not set. */
+  readonly payload: Uint8Array;
+}
+
+/** What is known of a socket; kept with it, so that it outlives a restart of the control process. */
+export interface Note {
+  readonly program?: ProgramStealth | undefined;
+  readonly connect?: StealthConnect | undefined;
+  readonly listener?: Protection | undefined;
+}
+
 const SECRET_SIZE = 64;
-const CONNECT_HEAD = 10;
-const LISTENER_HEAD = 4;
+/** Number of sections and the u16 length of each. */
+const HEAD = 6;
+const CONNECT_HEAD = 11;
 
 const stateNames = Object.keys(states) as State[];
 
-export function encodeConnect(connect: StealthConnect): Uint8Array {
+function encodeConnect(connect: StealthConnect): Uint8Array {
   const head = Buffer.alloc(CONNECT_HEAD);
-  head.writeUInt8(CONNECT, 0);
-  head.writeUInt8(stateNames.indexOf(connect.state), 1);
-  head.writeUInt8(connect.logLevel, 2);
-  head.writeUInt8(connect.sockaddr.length, 3);
-  head.writeUInt16BE(connect.protectedLength, 4);
-  head.writeUInt16BE(connect.accepted, 6);
-  head.writeUInt16BE(connect.bytes.length, 8);
+  head.writeUInt8(stateNames.indexOf(connect.state), 0);
+  head.writeUInt8(connect.logLevel, 1);
+  head.writeUInt8(connect.sockaddr.length, 2);
+  head.writeUInt16BE(connect.protectedLength, 3);
+  head.writeUInt16BE(connect.accepted, 5);
+  head.writeUInt16BE(connect.bytes.length, 7);
+  head.writeUInt8(connect.announced ? 1 : 0, 9);
   const sockaddr = Buffer.alloc(SOCKADDR_SIZE);
   sockaddr.set(connect.sockaddr);
   return Buffer.concat([head, sockaddr, connect.secret, connect.bytes]);
 }
 
-/** Undefined when the note is no connect's. */
-export function decodeConnect(note: Uint8Array): StealthConnect | undefined {
-  const data = Buffer.from(note.buffer, note.byteOffset, note.length);
+function decodeConnect(data: Buffer): StealthConnect | undefined {
   const secretAt = CONNECT_HEAD + SOCKADDR_SIZE;
   const bytesAt = secretAt + SECRET_SIZE;
-  if (data.length < bytesAt || data.readUInt8(0) !== CONNECT) return undefined;
-  const state = stateNames[data.readUInt8(1)];
-  const length = data.readUInt16BE(8);
-  if (state === undefined || data.length < bytesAt + length) return undefined;
+  const state = stateNames[data[0] ?? -1];
+  if (state === undefined || data.length < bytesAt) return undefined;
   return {
     state,
-    logLevel: data.readUInt8(2),
-    sockaddr: Uint8Array.from(data.subarray(CONNECT_HEAD, CONNECT_HEAD + data.readUInt8(3))),
-    protectedLength: data.readUInt16BE(4),
-    accepted: data.readUInt16BE(6),
+    logLevel: data.readUInt8(1),
+    sockaddr: Uint8Array.from(data.subarray(CONNECT_HEAD, CONNECT_HEAD + data.readUInt8(2))),
+    protectedLength: data.readUInt16BE(3),
+    accepted: data.readUInt16BE(5),
     secret: Uint8Array.from(data.subarray(secretAt, bytesAt)),
-    bytes: Uint8Array.from(data.subarray(bytesAt, bytesAt + length)),
+    bytes: Uint8Array.from(data.subarray(bytesAt, bytesAt + data.readUInt16BE(7))),
+    announced: data.readUInt8(9) === 1,
   };
 }
 
-export function encodeListener({ secret, protectedLength }: Protection): Uint8Array {
-  const head = Buffer.alloc(LISTENER_HEAD);
-  head.writeUInt8(LISTENER, 0);
-  head.writeUInt16BE(protectedLength, 2);
-  return Buffer.concat([head, secret]);
+function encodeProtection(protectedLength: number, secret: Uint8Array, payload?: Uint8Array): Uint8Array {
+  const head = Buffer.alloc(2);
+  head.writeUInt16BE(protectedLength);
+  return Buffer.concat([head, secret, payload ?? Buffer.alloc(0)]);
 }
 
-/** Undefined when the note is no listener's. */
-export function decodeListener(note: Uint8Array): Protection | undefined {
+function decodeProtection(data: Buffer): ProgramStealth | undefined {
+  if (data.length < 2 + SECRET_SIZE) return undefined;
+  return {
+    protectedLength: data.readUInt16BE(0),
+    secret: Uint8Array.from(data.subarray(2, 2 + SECRET_SIZE)),
+    payload: Uint8Array.from(data.subarray(2 + SECRET_SIZE)),
+  };
+}
+
+/** Three sections, each behind its u16 length, big-endian; an empty one is absent. */
+export function encodeNote({ program, connect, listener }: Note): Uint8Array {
+  const none = new Uint8Array();
+  const sections = [
+    program ? encodeProtection(program.protectedLength, program.secret, program.payload) : none,
+    connect ? encodeConnect(connect) : none,
+    listener ? encodeProtection(listener.protectedLength, listener.secret) : none,
+  ];
+  const head = Buffer.alloc(HEAD);
+  sections.forEach((section, i) => {
+    head.writeUInt16BE(section.length, 2 * i);
+  });
+  return Buffer.concat([head, ...sections]);
+}
+
+export function decodeNote(note: Uint8Array): Note {
   const data = Buffer.from(note.buffer, note.byteOffset, note.length);
-  if (data.length < LISTENER_HEAD + SECRET_SIZE || data.readUInt8(0) !== LISTENER) return undefined;
-  const secret = Uint8Array.from(data.subarray(LISTENER_HEAD, LISTENER_HEAD + SECRET_SIZE));
-  return { secret, protectedLength: data.readUInt16BE(2) };
+  if (data.length < HEAD) return {};
+  let at = HEAD;
+  const [program, connect, listener] = [0, 2, 4].map((offset) => {
+    const section = data.subarray(at, at + data.readUInt16BE(offset));
+    at += section.length;
+    return section;
+  });
+  return {
+    program: program && decodeProtection(program),
+    connect: connect && decodeConnect(connect),
+    listener: listener && decodeProtection(listener),
+  };
+}
+
+export function readNote(engine: Engine, fd: number): Note {
+  const bytes = engine.readNote(fd);
+  return bytes === undefined ? {} : decodeNote(bytes);
+}
+
+/** Changes the given parts of a socket's note; `undefined` takes a part away. */
+export function updateNote(engine: Engine, fd: number, change: Note): void {
+  const note = { ...readNote(engine, fd), ...change };
+  if (note.program || note.connect || note.listener) engine.writeNote(fd, encodeNote(note));
+  else engine.dropNote(fd);
 }

@@ -9,6 +9,8 @@ import { applicationSettings, secretFileContents } from './application.ts';
 import { Connecting } from './connecting.ts';
 import { TransitionError } from './delayed.ts';
 import { Listening } from './listening.ts';
+import { readNote } from './note.ts';
+import { setOption } from './options.ts';
 import type { Credentials, Dealings, Surroundings } from './surroundings.ts';
 import { refuse, STEALTH_UNAVAILABLE, type Verdict, verdict } from './verdict.ts';
 
@@ -79,6 +81,12 @@ export class Session {
       if (second === undefined) return refuse("an 'accepted' message came without its listener");
       return this.#listening().accepted(socket, second);
     }
+    if (message.kind === 'option') return setOption(this.#around.engine, socket, message);
+    const { program } = readNote(this.#around.engine, socket);
+    if (program !== undefined && message.kind === 'listen')
+      return this.#listening().listenAsTold(socket, program);
+    if (program !== undefined && message.kind === 'connect')
+      return this.#connecting().connectAsTold(socket, message, program);
     const settings = applicationSettings(message, second, this.#client);
     if (settings.secret?.kind !== 'file') return this.#request(message, socket, settings, undefined);
     const { path, pathBytes } = settings.secret;

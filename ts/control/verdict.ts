@@ -7,11 +7,12 @@ export type Verdict = Message<'verdict'>;
 export const STEALTH_UNAVAILABLE = 93;
 
 const MAX_TEXT = 2048;
-const DEFAULT_LOG_LEVEL = 1;
+/** The library goes by KNOCK_LOGLVL in its environment, or by what it was told before. */
+export const UNKNOWN_LOG_LEVEL = 255;
 
 interface Details {
   readonly logLevel?: number;
-  readonly inspect?: boolean;
+  readonly follow?: boolean;
   readonly error?: number;
   readonly sockaddr?: Uint8Array;
   readonly text?: string;
@@ -27,8 +28,8 @@ export function verdict(action: ActionName, details: Details = {}): Verdict {
   return {
     kind: 'verdict',
     action: ids.get(action) ?? 0,
-    log_level: details.logLevel ?? DEFAULT_LOG_LEVEL,
-    inspect: details.inspect ? 1 : 0,
+    log_level: details.logLevel ?? UNKNOWN_LOG_LEVEL,
+    follow: details.follow ? 1 : 0,
     error: details.error ?? 0,
     peer,
     peer_size: details.sockaddr?.length ?? 0,

@@ -65,8 +65,11 @@ export interface Engine {
   settle(fd: number): string | undefined;
   /** Takes a deferred or armed socket back to fresh: no port, no token, no repair mode. */
   release(fd: number): void;
-  /** Guards a bound (or unbound) socket that does not listen yet, or a guarded one (and its group) anew. */
-  guard(fd: number, protection: Protection): void;
+  /**
+   * Guards a bound (or unbound) socket that does not listen yet, or a guarded one (and its group) anew; `previous`
+   * says how that was guarded so far, if otherwise.
+   */
+  guard(fd: number, protection: Protection, previous?: Protection): void;
   /** Checks an accepted socket's first segment against its SYN (draft section 3.2). Never blocks, consumes nothing. */
   inspectAccepted(fd: number, protection: Protection): Inspection;
   /** Opaque bytes that live as long as the socket does, whoever holds it. At most `NOTE_BYTES`. */
@@ -80,8 +83,8 @@ export interface Engine {
   close(options?: { readonly purge?: boolean }): void;
 }
 
-/** Room for a sockaddr_in6, the longest protected length and bookkeeping. */
-export const NOTE_BYTES = 1200;
+/** Room for twice the longest protected length, two secrets, a sockaddr_in6 and bookkeeping. */
+export const NOTE_BYTES = 2400;
 
 /** Stealth can't be applied. The message says what is missing and how to get it. */
 export class EngineError extends Error {

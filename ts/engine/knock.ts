@@ -47,7 +47,7 @@ export class KnockEngine implements Engine {
       case TCP_STATE.close:
         return phase === 'armed' ? 'armed' : 'fresh';
       case TCP_STATE.synSent:
-        return phase === 'deferred' || phase === 'armed' ? phase : 'foreign';
+        return phase === 'deferred' ? 'deferred' : 'foreign';
       case TCP_STATE.listen:
         return phase === 'guarded' ? 'guarded' : 'foreign';
       default:
@@ -92,11 +92,11 @@ export class KnockEngine implements Engine {
     this.#remember(fd, { phase: 'fresh' });
   }
 
-  guard(fd: number, { secret, protectedLength }: Protection): void {
+  guard(fd: number, { secret, protectedLength }: Protection, previous?: Protection): void {
     if (protectedLength > LONGEST_PROTECTED) {
       throw new EngineError(`the kernel protects at most ${LONGEST_PROTECTED} bytes, not ${protectedLength}`);
     }
-    if (this.#expect(fd, 'fresh', 'guarded') === 'guarded') return;
+    if (this.#expect(fd, 'fresh', 'guarded') === 'guarded' && previous === undefined) return;
     setBytes(fd, 'TCP_STEALTH', secret);
     if (protectedLength > 0) setInt(fd, 'TCP_STEALTH_INTEGRITY_LEN', protectedLength);
     this.#remember(fd, { phase: 'guarded' });

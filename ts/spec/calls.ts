@@ -410,9 +410,9 @@ export const calls: readonly CallSpec[] = [
       { type: 'socklen_t', name: 'length' },
     ],
     origin: 'further',
-    when: 'tracked',
+    when: 'always',
     before:
-      'on a guarded listener: keeps SO_REUSEPORT on, refuses another reuseport program; either would lift the guard',
+      'TCP_STEALTH, TCP_STEALTH_INTEGRITY and TCP_STEALTH_INTEGRITY_LEN: does what the kernel patch did. On a guarded listener: keeps SO_REUSEPORT on, refuses another reuseport program; either would lift the guard',
     after: 'nothing',
     untracked: straight,
   },

@@ -50,6 +50,7 @@ export const actions = [
   { name: 'reset', id: 5, doc: 'the accepted connection failed the inspection: reset it' },
   { name: 'refuse', id: 6, doc: 'fail the call with the given errno' },
   { name: 'need_file', id: 7, doc: 'open the named file and hand it over' },
+  { name: 'done', id: 8, doc: 'the call is done: tell the application that it succeeded' },
 ] as const;
 
 export type ActionName = (typeof actions)[number]['name'];
@@ -122,14 +123,37 @@ export const messages = [
     fields: [outcome],
   },
   {
+    name: 'option',
+    id: 8,
+    doc: 'shim: the application sets one of the socket options of the Knock patch',
+    descriptors: ['socket'],
+    fields: [
+      {
+        name: 'option',
+        type: 'u32',
+        doc: 'TCP_STEALTH 26, TCP_STEALTH_INTEGRITY 27 or TCP_STEALTH_INTEGRITY_LEN 28',
+      },
+      { name: 'length', type: 'u32', doc: 'of the value as the application gave it' },
+      { name: 'value', type: 'blob', max: MAX_PROTECTED_LENGTH, doc: 'the value, as far as there is room' },
+    ],
+  },
+  {
     name: 'verdict',
     id: 7,
     doc: 'control: what to do',
     descriptors: [],
     fields: [
       { name: 'action', type: 'u8', doc: 'one of the actions' },
-      { name: 'log_level', type: 'u8', doc: 'KNOCK_LOGLVL as it applies to this application' },
-      { name: 'inspect', type: 'u8', doc: '1: accepted connections need an accepted message' },
+      {
+        name: 'log_level',
+        type: 'u8',
+        doc: 'KNOCK_LOGLVL as it applies to this application; 255 if not known',
+      },
+      {
+        name: 'follow',
+        type: 'u8',
+        doc: '1: forward what comes next: accepted connections, or the first writes',
+      },
       { name: 'error', type: 'i32', doc: 'errno for the application, with refuse' },
       ...peer,
       { name: 'text', type: 'blob', max: 2048, doc: 'a line for stderr; empty for none' },

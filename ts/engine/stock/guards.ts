@@ -23,9 +23,13 @@ export class Guards {
     setInt(fd, 'TCP_DEFER_ACCEPT', FIRST_SEGMENT_SECONDS);
   }
 
-  /** Puts the guard in place of whatever program the listener's group has. */
-  replace(fd: number, { secret, protectedLength }: Protection): void {
-    setInt(fd, 'SO_ATTACH_REUSEPORT_EBPF', this.#load(secret, protectedLength > 0));
+  /** Puts the guard in place of whatever program the listener's group has; `previous` is how it was guarded so far. */
+  replace(fd: number, { secret, protectedLength }: Protection, previous: Protection): void {
+    const integrity = protectedLength > 0;
+    setInt(fd, 'SO_ATTACH_REUSEPORT_EBPF', this.#load(secret, integrity));
+    if (integrity === previous.protectedLength > 0) return;
+    setInt(fd, 'TCP_SAVE_SYN', integrity ? 1 : 0);
+    setInt(fd, 'TCP_DEFER_ACCEPT', integrity ? FIRST_SEGMENT_SECONDS : 0);
   }
 
   /** Only our own hold on the programs ends. */

@@ -119,10 +119,10 @@ export class StockEngine implements Engine {
     if (state === TCP_STATE.synSent || state === TCP_STATE.close) this.#release(fd, mark, state);
   }
 
-  guard(fd: number, protection: Protection): void {
+  guard(fd: number, protection: Protection, previous = protection): void {
     this.#expect(fd, 'fresh', 'guarded');
     if (tcpState(fd) === TCP_STATE.listen) {
-      this.#guards.replace(fd, protection);
+      this.#guards.replace(fd, protection, previous);
       return;
     }
     this.#guards.attach(fd, protection);
