@@ -6,10 +6,11 @@ import { parseTargets } from '../../ts/config/targets.ts';
 import type { Log } from '../../ts/control/log.ts';
 import { Session } from '../../ts/control/session.ts';
 import type { Verdict } from '../../ts/control/verdict.ts';
-import { type Engine, EngineError, type Inspection, type SocketPhase } from '../../ts/engine/engine.ts';
+import { EngineError, type Inspection } from '../../ts/engine/engine.ts';
 import type { Message } from '../../ts/spec/codec.ts';
 import { actions } from '../../ts/spec/messages.ts';
 import { SysError } from '../../ts/sys/error.ts';
+import { PaperEngine } from './paperEngine.ts';
 import { sockaddrOf } from './sockaddrs.ts';
 
 const SOCKET = 1000;
@@ -17,62 +18,6 @@ const LISTENER = 1001;
 const EPROTONOSUPPORT = 93;
 const EINPROGRESS = 115;
 const ECONNREFUSED = 111;
-
-/** An engine that keeps its sockets in memory and notes what is asked of it. */
-class PaperEngine implements Engine {
-  readonly name = 'stock';
-  readonly inspectsFirstSegment = false;
-  readonly calls: string[] = [];
-  readonly notes = new Map<number, Uint8Array>();
-  current: SocketPhase = 'fresh';
-  failing: { call: string; error: Error } | undefined;
-  heldBack: string | undefined;
-  inspection: Inspection = { pass: true };
-
-  #note(call: string, detail = ''): void {
-    this.calls.push(detail === '' ? call : `${call} ${detail}`);
-    if (this.failing?.call === call) throw this.failing.error;
-  }
-  phase(): SocketPhase {
-    return this.current;
-  }
-  defer(): void {
-    this.#note('defer');
-    this.current = 'deferred';
-  }
-  arm(_fd: number, peer: { port: number }, secret: Uint8Array, payload?: Uint8Array) {
-    const shown = Buffer.from(secret).toString().replace(/\0+$/, '');
-    this.#note('arm', `${peer.port} ${shown} ${payload === undefined ? '-' : Buffer.from(payload)}`);
-    this.current = 'armed';
-    return { isn: 1, tsval: 1 };
-  }
-  settle(): string | undefined {
-    this.#note('settle');
-    return this.heldBack;
-  }
-  release(): void {
-    if (this.current !== 'fresh') this.#note('release');
-    this.current = 'fresh';
-  }
-  guard(_fd: number, { protectedLength }: { protectedLength: number }): void {
-    this.#note('guard', `${protectedLength}`);
-    this.current = 'guarded';
-  }
-  inspectAccepted(): Inspection {
-    return this.inspection;
-  }
-  readNote(fd: number): Uint8Array | undefined {
-    return this.notes.get(fd);
-  }
-  writeNote(fd: number, note: Uint8Array): void {
-    this.#note('note');
-    this.notes.set(fd, note);
-  }
-  dropNote(fd: number): void {
-    this.notes.delete(fd);
-  }
-  close(): void {}
-}
 
 const silent: Log = { error: () => {}, info: () => {}, debug: () => {} };
 const client = { pid: 4242, uid: process.getuid?.() ?? 0, gid: 0 };

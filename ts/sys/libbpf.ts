@@ -32,6 +32,8 @@ const libbpf = library('libbpf.so.1', {
 libbpf.libbpf_set_print(0n);
 
 const ENOENT = 2;
+const EAGAIN = 11;
+const LOAD_ATTEMPTS = 20;
 const VERIFIER_LOG_BYTES = 1 << 20;
 const VERIFIER_LOG_LINES = 12;
 
@@ -114,8 +116,14 @@ function loadFailure(name: string, errno: number, log: () => string): Error {
 /** Loads `name` from the build directory. A refusal by the kernel's verifier comes with the end of its log. */
 export function loadBpf(name: string, preparation: Preparation = {}): BpfObject {
   const file = artefact(name);
-  const object = open(file, preparation);
-  const result = libbpf.bpf_object__load(object);
+  let object = open(file, preparation);
+  let result = libbpf.bpf_object__load(object);
+  // The verifier gives up whenever a signal waits for the process.
+  for (let attempt = 1; result === -EAGAIN && attempt < LOAD_ATTEMPTS; attempt++) {
+    libbpf.bpf_object__close(object);
+    object = open(file, preparation);
+    result = libbpf.bpf_object__load(object);
+  }
   if (result < 0) {
     libbpf.bpf_object__close(object);
     throw loadFailure(name, -result, () => verifierLog(file, preparation));
