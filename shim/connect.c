@@ -38,22 +38,17 @@ static int connect_now(struct session *session, int fd, const struct sockaddr *a
     return result;
 }
 
-// A socket that has a connect of its own, or listens: the kernel says EISCONN or EALREADY, as it should.
-static bool engaged(int fd)
-{
-    struct descriptor *entry = descriptor_verify(fd);
-    return entry && atomic_load(&entry->kind) != DESCRIPTOR_MARKED && atomic_load(&entry->kind) != DESCRIPTOR_ANNOUNCED;
-}
-
 static int connect_later(int fd, const struct sockaddr *address, socklen_t size)
 {
     struct descriptor state = {
         .kind = DESCRIPTOR_DELAYED,
         .hint_at_ns = hint_time(),
         .cookie = socket_cookie(fd),
-        .peer_size = size < PEER_SIZE ? size : PEER_SIZE,
+        .peer_size = address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6),
     };
-    memcpy(state.peer, address, state.peer_size);
+    memcpy(state.peer, address, size < state.peer_size ? size : state.peer_size);
+    if (address->sa_family == AF_INET) // as the kernel gives it: without padding
+        memset(state.peer + offsetof(struct sockaddr_in, sin_zero), 0, sizeof(((struct sockaddr_in *)0)->sin_zero));
     if (descriptor_track(fd, &state)) {
         hints_schedule(state.hint_at_ns);
         return 0;
@@ -76,8 +71,12 @@ int hook_connect(int fd, const struct sockaddr *address, socklen_t size)
     size_t least = address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : offsetof(struct sockaddr_in6, sin6_scope_id);
     if ((address->sa_family != AF_INET && address->sa_family != AF_INET6) || size < least || !socket_is_tcp(fd))
         return original_connect(fd, address, size);
-    if (engaged(fd))
+    // What is connecting, connected or listening gets EALREADY or EISCONN from the kernel. The kernel's word counts, not
+    // ours: a listener that was shut down, or a delayed connect that was given up through a copy, would send a SYN.
+    if (socket_state(fd) != STATE_CLOSE)
         return original_connect(fd, address, size);
+    if (descriptor_verify(fd))
+        descriptor_unwind(fd);
 
     struct session session;
     struct verdict verdict;

@@ -33,6 +33,7 @@ static bool broken(struct session *session, const char *what, int error)
 {
     if (session->quiet) {
         control_close(session);
+        errno = error;
         return false;
     }
     const char *reason = error == EAGAIN || error == EWOULDBLOCK ? "no answer in time" : strerrordesc_np(error);
@@ -42,6 +43,7 @@ static bool broken(struct session *session, const char *what, int error)
     else
         log_line(LOG_ERRORS, "%s: %s the control process at %s: %s", session->call, what, socket_path(), reason ? reason : "unknown error");
     control_close(session);
+    errno = error;
     return false;
 }
 
@@ -51,7 +53,7 @@ static bool open_session(struct session *session)
     struct timeval patience = {.tv_sec = TIMEOUT_SECONDS};
     const char *path = socket_path();
     session->fd = -1;
-    session->quiet = session->confirms = false;
+    session->quiet = session->confirms = session->listens = false;
     if (strlen(path) >= sizeof(address.sun_path))
         return broken(session, "cannot name", ENAMETOOLONG);
     strcpy(address.sun_path, path);
@@ -189,7 +191,7 @@ bool control_listen(struct session *session, int fd, struct verdict *verdict)
     message.rc_error = settings.rc_error;
     settings_append_rc(&request, &settings);
     bool answered = ask(session, &request, verdict);
-    session->confirms = true;
+    session->confirms = session->listens = true;
     settings_close_rc(&settings);
     return answered;
 }
@@ -204,12 +206,20 @@ bool control_send(struct session *session, int fd, const struct iovec *parts, si
     for (size_t i = 0; i < count && message.payload_length < limit; i++) {
         size_t room = limit - message.payload_length;
         size_t taken = parts[i].iov_len < room ? parts[i].iov_len : room;
-        memcpy(payload + message.payload_length, parts[i].iov_base, taken);
+        struct iovec from = {parts[i].iov_base, taken}, to = {payload + message.payload_length, taken};
+        // The program may hand over a bad pointer; that is EFAULT, as send(2) has it, and no reason to crash.
+        if (taken > 0 && process_vm_readv(getpid(), &to, 1, &from, 1, 0) != (ssize_t)taken) {
+            if (errno == EFAULT)
+                return false;
+            memcpy(to.iov_base, from.iov_base, taken);
+        }
         message.payload_length += (uint32_t)taken;
     }
     request_append(&request, &message, sizeof(message));
     request_append(&request, payload, message.payload_length);
-    return ask(session, &request, verdict);
+    bool answered = ask(session, &request, verdict);
+    session->confirms = true;
+    return answered;
 }
 
 bool control_option(struct session *session, int fd, int option, const void *value, socklen_t length, struct verdict *verdict)
@@ -235,15 +245,17 @@ bool control_accepted(struct session *session, int fd, int listener, struct verd
 bool control_report(struct session *session, int error)
 {
     struct verdict verdict;
-    struct message_report message = {.header = header(MESSAGE_REPORT), .error = error};
+    bool waits = session->confirms || (error != 0 && error != EINPROGRESS);
+    // A listener whose guard nobody confirms is none; a connect that the network refused needs no explanation.
+    bool blamed = session->confirms && session->listens && error == 0;
+    struct message_report message = {.header = header(MESSAGE_REPORT), .error = error, .answer = waits};
     struct request request = {0};
-    bool blamed = false;
     request_append(&request, &message, sizeof(message));
     session->quiet = true; // the call itself is done; a control process that went away meanwhile changes nothing
     if (!transmit(session, &request))
-        return false;
-    if (session->confirms || (error != 0 && error != EINPROGRESS))
-        blamed = receive(session, &verdict) && verdict.head.action == ACTION_REFUSE;
+        return blamed;
+    if (waits && receive(session, &verdict))
+        blamed = verdict.head.action == ACTION_REFUSE;
     control_close(session);
     return blamed;
 }

@@ -12,7 +12,8 @@
 struct session {
     int fd;
     bool quiet;       // a lost session needs no explanation any more
-    bool confirms;    // every report is answered: a listener may join a group that has no guard, or another one
+    bool confirms;    // every report is answered: a listener may join a group without our guard; a note must be gone
+    bool listens;     // without that answer, the listener counts as unguarded
     const char *call; // the overridden call, for messages
 };
 
@@ -30,7 +31,7 @@ bool control_option(struct session *session, int fd, int option, const void *val
 bool control_accepted(struct session *session, int fd, int listener, struct verdict *verdict);
 
 // Reports how the real call ended (an errno, or 0) and closes the session. For a call that failed for good, and for any
-// listen, waits for the control process's answer: true when it says that stealth, not the network, makes the call fail.
+// listen or send, waits for the control process's answer: true when it says that stealth, not the network, makes the call fail.
 bool control_report(struct session *session, int error);
 
 void control_close(struct session *session);

@@ -2,11 +2,17 @@
 #include "descriptors.h"
 
 #include "generated/originals.h"
+#include "inherited.h"
 #include "socket.h"
 
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -77,7 +83,20 @@ static void count(enum descriptor_kind kind, uint32_t change)
 void descriptor_change(struct descriptor *entry, enum descriptor_kind kind)
 {
     count(kind, 1);
-    count(atomic_exchange_explicit(&entry->kind, kind, memory_order_acq_rel), (uint32_t)-1);
+    uint32_t before = atomic_exchange_explicit(&entry->kind, kind, memory_order_acq_rel);
+    count(before, (uint32_t)-1);
+    if (before == DESCRIPTOR_DELAYED && kind != DESCRIPTOR_DELAYED) {
+        int error = errno;
+        syscall(SYS_futex, &entry->kind, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+        errno = error;
+    }
+}
+
+int descriptor_wait(struct descriptor *entry, int64_t timeout_ns)
+{
+    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+    long woken = syscall(SYS_futex, &entry->kind, FUTEX_WAIT_PRIVATE, DESCRIPTOR_DELAYED, &timeout, NULL, 0);
+    return woken < 0 && errno == EINTR ? -1 : 0;
 }
 
 bool descriptor_track(int fd, const struct descriptor *state)
@@ -118,12 +137,13 @@ void descriptor_unwind(int fd)
 
 void descriptor_copy(int from, int to)
 {
-    if (from == to)
+    // A child of vfork works on its own descriptors, but on its parent's memory.
+    if (from == to || atomic_load_explicit(&descriptors_tracked_count, memory_order_relaxed) == 0 || getpid() != owner)
         return;
     struct descriptor *entry = descriptor_find(from);
     if (entry)
         descriptor_track(to, entry);
-    else if (atomic_load_explicit(&descriptors_tracked_count, memory_order_relaxed) != 0)
+    else
         descriptor_forget(to);
 }
 
@@ -183,5 +203,6 @@ __attribute__((constructor)) static void start(void)
 {
     originals_resolve();
     adopt();
+    inherited_adopt();
     pthread_atfork(share, NULL, adopt);
 }

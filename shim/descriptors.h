@@ -55,8 +55,11 @@ struct descriptor *descriptor_verify(int fd);
 // Starts tracking. False when the number is beyond the table, or memory is out.
 bool descriptor_track(int fd, const struct descriptor *state);
 
-// Moves between kinds, keeping the counts.
+// Moves between kinds, keeping the counts, and wakes who waits for the end of a delay.
 void descriptor_change(struct descriptor *entry, enum descriptor_kind kind);
+
+// Waits until the descriptor is no longer delayed, at most this long. -1 with EINTR when a signal came.
+int descriptor_wait(struct descriptor *entry, int64_t timeout_ns);
 
 void descriptor_forget(int fd);
 

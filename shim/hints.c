@@ -30,12 +30,12 @@ void hints_schedule(int64_t at_ns)
         continue;
 }
 
-void hint_now(int fd, struct descriptor *entry)
+static void explain(int fd, struct descriptor *entry)
 {
     if (atomic_exchange(&entry->hint_at_ns, 0) == 0)
         return;
     // Through a copy of the descriptor, here or in another process, the connect may have been made long ago.
-    if (!socket_connecting(fd)) {
+    if (socket_state(fd) != STATE_SYN_SENT) {
         descriptor_forget(fd);
         return;
     }
@@ -51,7 +51,7 @@ static void visit(int fd, struct descriptor *entry)
     if (atomic_load(&entry->kind) != DESCRIPTOR_DELAYED || at == 0)
         return;
     if (at <= monotonic_ns())
-        hint_now(fd, entry);
+        explain(fd, entry);
     else
         hints_schedule(at);
 }

@@ -4,8 +4,6 @@
 
 #include <stdint.h>
 
-struct descriptor;
-
 int64_t monotonic_ns(void);
 
 // When a connect that is delayed now should be explained.
@@ -14,8 +12,5 @@ void hints_schedule(int64_t at_ns);
 
 // Explains what is due and returns the nanoseconds to the next, or -1.
 int64_t hints_due(void);
-
-// The program blocks on this delayed socket for data that can't come.
-void hint_now(int fd, struct descriptor *entry);
 
 #endif

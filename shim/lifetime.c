@@ -8,8 +8,8 @@
 #include <fcntl.h>
 #include <limits.h>
 
-#ifndef CLOSE_RANGE_CLOEXEC
-#define CLOSE_RANGE_CLOEXEC (1U << 2)
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE (1U << 1)
 #endif
 
 // The bytes are gone with the last descriptor of the socket. Whether another process still has it nobody can tell.
@@ -26,10 +26,21 @@ static void drop(int fd)
     descriptors_forget_range((unsigned int)fd, (unsigned int)fd, lost);
 }
 
+static void ignore(int fd, const struct descriptor *entry)
+{
+    (void)fd;
+    (void)entry;
+}
+
+static void drop_silently(int fd)
+{
+    descriptors_forget_range((unsigned int)fd, (unsigned int)fd, ignore);
+}
+
 static int fresh(int fd)
 {
     if (fd >= 0 && descriptor_tracked(fd))
-        descriptor_forget(fd);
+        drop_silently(fd);
     return fd;
 }
 
@@ -46,7 +57,8 @@ int hook_close(int fd)
 
 int hook_close_range(unsigned int first, unsigned int last, int flags)
 {
-    if (!((unsigned int)flags & CLOSE_RANGE_CLOEXEC))
+    // Flags that the kernel does not know make the call fail, and close nothing.
+    if (!((unsigned int)flags & ~(unsigned int)CLOSE_RANGE_UNSHARE))
         descriptors_forget_range(first, last, lost);
     return original_close_range(first, last, flags);
 }

@@ -44,13 +44,18 @@ int hook_listen(int fd, int backlog)
     int entry_errno = errno;
     if (!socket_is_tcp(fd))
         return original_listen(fd, backlog);
+    enum tcp_state state = socket_state(fd);
+    if (state != STATE_CLOSE && state != STATE_LISTEN)
+        return original_listen(fd, backlog); // EINVAL
     struct descriptor *entry = descriptor_verify(fd);
-    if (entry && atomic_load(&entry->kind) == DESCRIPTOR_GUARDED)
-        return original_listen(fd, backlog); // only the backlog changes; the guard stays
+    bool guarded = entry && atomic_load(&entry->kind) == DESCRIPTOR_GUARDED;
+    // Only the backlog changes. After shutdown(2), though, the guard is gone with the socket's reuseport group.
+    if (guarded && state == STATE_LISTEN)
+        return original_listen(fd, backlog);
 
     struct session session;
     struct verdict verdict;
-    uint8_t reuseport = socket_option(fd, SOL_SOCKET, SO_REUSEPORT, 0) != 0;
+    uint8_t reuseport = guarded ? entry->reuseport : socket_option(fd, SOL_SOCKET, SO_REUSEPORT, 0) != 0;
     if (!control_listen(&session, fd, &verdict))
         return control_failed();
     if (verdict.head.action == ACTION_PROCEED) {
@@ -97,12 +102,14 @@ int hook_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
     for (;;) {
         if (size)
             *size = room;
+        // Looked up first: another thread may close the listener while this one waits.
+        bool inspect = inspects(fd);
         int accepted = flags ? original_accept4(fd, address, size, flags) : original_accept(fd, address, size);
         if (accepted < 0)
             return -1;
         if (descriptor_tracked(accepted))
             descriptor_forget(accepted);
-        if (!inspects(fd) || inspection_passed(accepted, fd)) {
+        if (!inspect || inspection_passed(accepted, fd)) {
             errno = entry_errno;
             return accepted;
         }

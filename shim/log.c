@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -12,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static _Atomic unsigned int known_level = LOG_UNKNOWN;
@@ -58,6 +61,20 @@ static bool stderr_usable(void)
     return original_getsockopt(STDERR_FILENO, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
 }
 
+// A broken pipe at the other end is no reason to end the program with SIGPIPE.
+static void write_quietly(const char *line, size_t length)
+{
+    static const struct timespec at_once;
+    sigset_t pipe, before, pending;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    if (original_write(STDERR_FILENO, line, length) < 0 && errno == EPIPE && !sigismember(&pending, SIGPIPE))
+        sigtimedwait(&pipe, NULL, &at_once);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
     static const char name[] = "knockify: ";
@@ -72,8 +89,7 @@ void log_line(enum log_level level, const char *format, ...)
         size_t room = sizeof(line) - sizeof(name) - 1;
         size_t end = sizeof(name) - 1 + (length < 0 ? 0 : (size_t)length > room ? room : (size_t)length);
         line[end++] = '\n';
-        ssize_t ignored = original_write(STDERR_FILENO, line, end);
-        (void)ignored;
+        write_quietly(line, end);
     }
     errno = error;
 }

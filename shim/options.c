@@ -117,7 +117,8 @@ int hook_setsockopt(int fd, int level, int option, const void *value, socklen_t 
 int hook_getpeername(int fd, struct sockaddr *address, socklen_t *size)
 {
     struct descriptor *entry;
-    if (kind_of(fd, &entry) != DESCRIPTOR_DELAYED || !address || !size)
+    enum descriptor_kind kind = kind_of(fd, &entry);
+    if ((kind != DESCRIPTOR_DELAYED && kind != DESCRIPTOR_CONNECTING) || !address || !size || entry->peer_size == 0)
         return original_getpeername(fd, address, size);
     memcpy(address, entry->peer, *size < entry->peer_size ? *size : entry->peer_size);
     *size = entry->peer_size;

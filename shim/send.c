@@ -15,8 +15,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-// The program's vector with the gathered bytes in front. Vectors are short; a long one is cut, which is a short write.
-enum { MAX_VECTOR = 64 };
+// The program's vector with the gathered bytes in front; one of IOV_MAX parts is cut by one, which is a short write.
+enum { MAX_VECTOR = IOV_MAX };
 
 static ssize_t total(const struct msghdr *message)
 {
@@ -49,6 +49,9 @@ static ssize_t flush(int fd, struct iovec prefix, const struct msghdr *message, 
 {
     struct iovec parts[MAX_VECTOR];
     struct msghdr whole = *message;
+    flags &= ~MSG_ZEROCOPY; // the gathered bytes are on this stack
+    if (prefix.iov_len == 0)
+        return original_sendmsg(fd, message, flags);
     size_t count = message->msg_iovlen < MAX_VECTOR - 1 ? message->msg_iovlen : MAX_VECTOR - 1;
     parts[0] = prefix;
     memcpy(parts + 1, message->msg_iov, count * sizeof(*parts));
@@ -128,8 +131,9 @@ static ssize_t send_delayed(int fd, struct descriptor *entry, const struct msghd
     struct session session;
     struct verdict verdict;
     if (!control_send(&session, fd, message->msg_iov, message->msg_iovlen, (size_t)length, &verdict)) {
-        if (atomic_load(&entry->kind) == DESCRIPTOR_DELAYED)
-            socket_abandon(fd);
+        if (errno == EFAULT)
+            return -1;
+        socket_abandon(fd); // gathered bytes are lost: nothing that comes after them may be sent
         descriptor_forget(fd);
         return control_failed();
     }
@@ -213,25 +217,26 @@ ssize_t hook_sendmsg(int fd, const struct msghdr *message, int flags)
     return compare(fd, message->msg_iov, message->msg_iovlen, original_sendmsg(fd, message, flags));
 }
 
-static ssize_t send_buffer(int fd, const void *data, size_t length, int flags)
+static ssize_t send_buffer(int fd, struct descriptor *entry, const void *data, size_t length, int flags)
 {
     struct iovec part = {.iov_base = (void *)data, .iov_len = length};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    struct descriptor *entry = delayed(fd);
     return send_delayed(fd, entry, &message, flags);
 }
 
 ssize_t hook_send(int fd, const void *data, size_t length, int flags)
 {
-    if (delayed(fd))
-        return send_buffer(fd, data, length, flags);
+    struct descriptor *entry = delayed(fd);
+    if (entry)
+        return send_buffer(fd, entry, data, length, flags);
     return compare_buffer(fd, data, length, original_send(fd, data, length, flags));
 }
 
 ssize_t hook_write(int fd, const void *data, size_t length)
 {
-    if (delayed(fd))
-        return send_buffer(fd, data, length, 0);
+    struct descriptor *entry = delayed(fd);
+    if (entry)
+        return send_buffer(fd, entry, data, length, 0);
     return compare_buffer(fd, data, length, original_write(fd, data, length));
 }
 
@@ -244,8 +249,9 @@ ssize_t hook_sendto(int fd, const void *data, size_t length, int flags, const st
         address = NULL;
         size = 0;
     }
-    if (delayed(fd))
-        return send_buffer(fd, data, length, flags);
+    struct descriptor *entry = delayed(fd);
+    if (entry)
+        return send_buffer(fd, entry, data, length, flags);
     return compare_buffer(fd, data, length, original_sendto(fd, data, length, flags, address, size));
 }
 

@@ -8,8 +8,6 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 
-enum { TCP_SYN_SENT = 2 }; // of the kernel's states, which no header next to linux/tcp.h has
-
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
 #endif
@@ -52,14 +50,14 @@ bool socket_nonblocking(int fd)
     return flags >= 0 && (flags & O_NONBLOCK);
 }
 
-bool socket_connecting(int fd)
+enum tcp_state socket_state(int fd)
 {
     int error = errno;
     struct tcp_info info = {0};
     socklen_t size = sizeof(info);
     int answered = original_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size);
     errno = error;
-    return answered == 0 && info.tcpi_state == TCP_SYN_SENT;
+    return answered == 0 ? info.tcpi_state : STATE_UNKNOWN;
 }
 
 static void replace(int fd)

@@ -17,8 +17,11 @@ int socket_option(int fd, int level, int option, int otherwise);
 
 bool socket_nonblocking(int fd);
 
-// True while no handshake has been completed or given up.
-bool socket_connecting(int fd);
+// The kernel's TCP states that matter here (include/net/tcp_states.h).
+enum tcp_state { STATE_UNKNOWN = 0, STATE_SYN_SENT = 2, STATE_CLOSE = 7, STATE_LISTEN = 10 };
+
+// tcpi_state of a TCP socket.
+enum tcp_state socket_state(int fd);
 
 // Takes a socket back to where it was before the control process began, as far as that needs no privilege. One that
 // was left in repair mode would swallow data silently: a fresh one takes its place.

@@ -50,17 +50,43 @@ static int wait_in_slices(int64_t timeout_ns, int (*once)(void *call, int64_t sl
     }
 }
 
+// Arming disconnects the socket for a moment before the real connect, and a poll in another thread sees that as the end
+// of the connection. It is over at once; look again.
+enum { LOOKS = 100 };
+static const struct timespec moment = {.tv_nsec = 1000000};
+
+static bool delayed(int fd)
+{
+    struct descriptor *entry = descriptor_find(fd);
+    return entry && atomic_load(&entry->kind) == DESCRIPTOR_DELAYED;
+}
+
 struct poll_call {
     struct pollfd *entries;
     nfds_t count;
     const sigset_t *mask;
 };
 
+static bool disturbed(const struct poll_call *poll)
+{
+    for (nfds_t i = 0; i < poll->count; i++)
+        if ((poll->entries[i].revents & (POLLHUP | POLLERR)) && delayed(poll->entries[i].fd))
+            return true;
+    return false;
+}
+
 static int poll_once(void *call, int64_t slice_ns)
 {
     struct poll_call *poll = call;
-    struct timespec timeout = to_timespec(slice_ns);
-    return original_ppoll(poll->entries, poll->count, slice_ns < 0 ? NULL : &timeout, poll->mask);
+    int result = 0;
+    for (int look = 0; look < LOOKS; look++) {
+        struct timespec timeout = to_timespec(slice_ns);
+        result = original_ppoll(poll->entries, poll->count, slice_ns < 0 ? NULL : &timeout, poll->mask);
+        if (result <= 0 || !disturbed(poll))
+            break;
+        nanosleep(&moment, NULL);
+    }
+    return result;
 }
 
 int hook_poll(struct pollfd *entries, nfds_t count, int timeout)
@@ -132,20 +158,35 @@ struct select_call {
     const sigset_t *mask;
 };
 
+// A delayed connect is never readable.
+static bool interrupted(const struct select_call *select)
+{
+    for (int fd = 0; select->sets[0] && fd < select->count; fd++)
+        if (FD_ISSET(fd, select->sets[0]) && delayed(fd))
+            return true;
+    return false;
+}
+
 static int select_once(void *call, int64_t slice_ns)
 {
     struct select_call *select = call;
-    struct timespec timeout = to_timespec(slice_ns);
-    for (int i = 0; i < 3; i++)
-        if (select->sets[i])
-            memcpy(select->sets[i], select->saved + i * select->size, select->size);
-    return original_pselect(select->count, select->sets[0], select->sets[1], select->sets[2], slice_ns < 0 ? NULL : &timeout,
-                            select->mask);
+    int result = 0;
+    for (int look = 0; look < LOOKS; look++) {
+        struct timespec timeout = to_timespec(slice_ns);
+        for (int i = 0; i < 3; i++)
+            if (select->sets[i])
+                memcpy(select->sets[i], select->saved + i * select->size, select->size);
+        result = original_pselect(select->count, select->sets[0], select->sets[1], select->sets[2],
+                                  slice_ns < 0 ? NULL : &timeout, select->mask);
+        if (result <= 0 || !interrupted(select))
+            break;
+        nanosleep(&moment, NULL);
+    }
+    return result;
 }
 
 static int select_in_slices(int count, fd_set *const sets[3], int64_t timeout_ns, const sigset_t *mask)
 {
-    // Programs with descriptors above FD_SETSIZE bring larger sets of their own.
     size_t words = ((size_t)count + NFDBITS - 1) / NFDBITS;
     struct select_call call = {count, {sets[0], sets[1], sets[2]}, words * sizeof(fd_mask), NULL, mask};
     char saved[3 * call.size + 1];
@@ -158,7 +199,7 @@ static int select_in_slices(int count, fd_set *const sets[3], int64_t timeout_ns
 
 int hook_select(int count, fd_set *readable, fd_set *writable, fd_set *exceptional, struct timeval *timeout)
 {
-    if (count < 0 || count > 1 << 20 || (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
+    if (count < 0 || count > FD_SETSIZE || (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
         return original_select(count, readable, writable, exceptional, timeout);
     fd_set *const sets[3] = {readable, writable, exceptional};
     int64_t start = monotonic_ns(), limit = timeout ? timeout->tv_sec * second_ns + timeout->tv_usec * 1000 : -1;
@@ -174,7 +215,7 @@ int hook_select(int count, fd_set *readable, fd_set *writable, fd_set *exception
 
 int hook_pselect(int count, fd_set *readable, fd_set *writable, fd_set *exceptional, const struct timespec *timeout, const sigset_t *mask)
 {
-    if (count < 0 || count > 1 << 20 || (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= second_ns)))
+    if (count < 0 || count > FD_SETSIZE || (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= second_ns)))
         return original_pselect(count, readable, writable, exceptional, timeout, mask);
     fd_set *const sets[3] = {readable, writable, exceptional};
     return select_in_slices(count, sets, from_timespec(timeout), mask);

@@ -73,6 +73,15 @@ describe('gathering the protected bytes', () => {
     expect(moved(again.connect, 'sent').state).toBe('connected');
   });
 
+  it('holds back a second try that is too short for the first segment', () => {
+    const armed = write(write(fresh, Buffer.from('GET')).connect, Buffer.from(' /index.html')).connect;
+    const part = write(moved(armed, 'pending'), Buffer.from(' /in'));
+    expect(part).toMatchObject({ kind: 'gathered', connect: { state: 'armed', accepted: 7 } });
+    const rest = write(part.connect, Buffer.from('dex.html'));
+    expect(rest.kind).toBe('retry');
+    expect(text(prefix(rest.connect))).toBe('GET /in');
+  });
+
   it('gives up when the write after EAGAIN is another one', () => {
     const armed = write(fresh, Buffer.from('GET /index.html')).connect;
     const other = write(moved(armed, 'pending'), Buffer.from('HEAD / HTTP'));

@@ -171,8 +171,13 @@ export class Connecting implements Dealings {
   /** The application blocks in connect(): end that if the SYN did not leave as it should. */
   #checkHeldBack(): void {
     const armed = this.#armed;
-    const reason = armed && this.#around.engine.settle(armed.fd);
-    if (armed !== undefined && reason !== undefined) this.#giveUp(armed.fd, reason);
+    if (armed === undefined) return;
+    try {
+      const reason = this.#around.engine.settle(armed.fd);
+      if (reason !== undefined) this.#giveUp(armed.fd, reason);
+    } catch (error) {
+      this.#around.log.error(`looking after a connect: ${error instanceof Error ? error.message : error}`);
+    }
   }
 
   #giveUp(fd: number, reason: string): void {

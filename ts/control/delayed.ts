@@ -53,8 +53,11 @@ function startsWith(whole: Uint8Array, start: Uint8Array): boolean {
 export function write(connect: StealthConnect, payload: Uint8Array): Write {
   if (connect.state === 'armed') {
     const next = moved(connect, 'retry');
-    const repeated = startsWith(payload, connect.bytes.subarray(connect.accepted));
-    return repeated ? { kind: 'retry', connect: next } : { kind: 'mismatch', connect: moved(next, 'error') };
+    const rest = connect.bytes.subarray(connect.accepted);
+    if (!startsWith(payload, rest)) return { kind: 'mismatch', connect: moved(next, 'error') };
+    if (payload.length >= rest.length) return { kind: 'retry', connect: next };
+    // Fewer than the token protects must not leave alone: the first segment would be too short.
+    return { kind: 'gathered', connect: { ...next, accepted: next.accepted + payload.length } };
   }
   const gathered = Buffer.concat([connect.bytes, payload]);
   if (gathered.length < connect.protectedLength) {

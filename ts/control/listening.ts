@@ -42,6 +42,8 @@ export class Listening implements Dealings {
   accepted(socket: number, listener: number): Verdict | undefined {
     const { engine } = this.#around;
     const protection = readNote(engine, listener).listener;
+    // It keeps its SYNs for purposes of its own.
+    if (protection === undefined && engine.phase(listener) !== 'guarded') return verdict('pass');
     if (protection === undefined)
       return verdict('reset', {
         text: 'nothing is known of this listener (was the control process replaced?)',
@@ -74,12 +76,19 @@ export class Listening implements Dealings {
   }
 
   #guard(socket: number, protection: Protection, logLevel: number): Verdict {
-    const { engine, log } = this.#around;
+    const { engine } = this.#around;
     const phase = engine.phase(socket);
-    if (phase === 'guarded') return verdict('pass', { logLevel });
+    // Another process has it already, or a program before this one: what it was guarded with stays.
+    const known = phase === 'guarded' ? readNote(engine, socket).listener : undefined;
+    if (known !== undefined) return this.#proceed(socket, known, logLevel);
     if (phase === 'deferred' || phase === 'armed') engine.release(socket);
     engine.guard(socket, protection);
     updateNote(engine, socket, { listener: protection });
+    return this.#proceed(socket, protection, logLevel);
+  }
+
+  #proceed(socket: number, protection: Protection, logLevel: number): Verdict {
+    const { engine, log } = this.#around;
     this.#guarded = { fd: socket, protection, logLevel };
     const local = parseSockaddr(this.#around.localAddress(socket));
     log.debug(`guarded ${describePeer(local)} for process ${this.#client.pid}`);
@@ -95,10 +104,19 @@ export class Listening implements Dealings {
     return verdict('reset');
   }
 
+  /** The peer may have reset the connection meanwhile. */
+  #inspect(socket: number, protection: Protection): Inspection {
+    try {
+      return this.#around.engine.inspectAccepted(socket, protection);
+    } catch (error) {
+      return { pass: false, reason: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
   #waitFor(socket: number, protection: Protection): void {
-    const { engine, watch } = this.#around;
+    const { watch } = this.#around;
     const look = (last: boolean) => {
-      const inspection = engine.inspectAccepted(socket, protection);
+      const inspection = this.#inspect(socket, protection);
       if (!inspection.pass && inspection.pending && !last) return;
       this.end();
       this.#answer(this.#judge(inspection));

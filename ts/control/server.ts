@@ -8,6 +8,9 @@ import { refuse, type Verdict } from './verdict.ts';
 /** How long to leave the queue alone when descriptors have run out. Milliseconds. */
 const BREATHER = 100;
 
+/** How many clients are let in before those that are in get their turn. */
+const ACCEPTS = 32;
+
 /** How many datagrams of one client are taken before the others get their turn. */
 const TURN = 4;
 
@@ -43,7 +46,9 @@ export class ControlServer {
 
   #accept(): void {
     try {
-      for (let next = channel.accept(this.#listener); next; next = channel.accept(this.#listener)) {
+      for (let turn = 0; turn < ACCEPTS; turn++) {
+        const next = channel.accept(this.#listener);
+        if (next === undefined) return;
         const { fd, identity } = next;
         const session: Session = new Session(
           this.#around,
@@ -76,6 +81,7 @@ export class ControlServer {
         const datagram = channel.receive(client.fd, this.#buffer);
         if (datagram === undefined) return;
         if (datagram.data.length === 0) {
+          for (const fd of datagram.descriptors) channel.close(fd);
           this.#drop(client);
           return;
         }
@@ -98,8 +104,9 @@ export class ControlServer {
 
   /** A client that sends nonsense or does not read its answer loses its connection, and nobody else anything. */
   #lose(client: Client, error: unknown): void {
-    if (!(error instanceof SysError)) throw error;
-    this.#around.log.info(`dropped a client: ${error.message}`);
+    const { log } = this.#around;
+    if (error instanceof SysError) log.info(`dropped a client: ${error.message}`);
+    else log.error(`dropped a client: ${error instanceof Error ? error.stack : error}`);
     this.#drop(client);
   }
 
@@ -107,8 +114,9 @@ export class ControlServer {
     try {
       return session.receive(decode(data), descriptors);
     } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
+      // Once the session has them it closes them itself, and it does not throw.
       for (const fd of descriptors) channel.close(fd);
+      if (!(error instanceof ProtocolError)) throw error;
       this.#around.log.info(`not understood: ${error.message}`);
       return refuse(error.message);
     }

@@ -3,6 +3,7 @@ import { buildPolicy } from '../config/policy.ts';
 import type { Settings } from '../config/settings.ts';
 import { EngineError } from '../engine/engine.ts';
 import type { Message } from '../spec/codec.ts';
+import { type ActionName, actions } from '../spec/messages.ts';
 import { SysError } from '../sys/error.ts';
 import { FileError } from '../sys/files.ts';
 import { applicationSettings, secretFileContents } from './application.ts';
@@ -20,6 +21,25 @@ type Request = Message<'connect' | 'listen'>;
 interface Waiting {
   readonly path: string;
   readonly resume: (file: Uint8Array) => Verdict;
+}
+
+/** Descriptors that each message may bring. */
+const MOST_DESCRIPTORS: Partial<Record<Message['kind'], number>> = {
+  ...{ connect: 2, listen: 2, send: 1, accepted: 2, file: 1, option: 1 },
+};
+
+/** PATH_MAX of Linux. */
+const LONGEST_PATH = 4096;
+
+/** Verdicts after which the session goes on: to a file, or to the report of a real call. */
+const OPEN: readonly ActionName[] = ['proceed', 'flush', 'need_file'];
+
+function isOpen({ action }: Verdict): boolean {
+  return OPEN.some((name) => actions.some(({ id, name: other }) => other === name && id === action));
+}
+
+function pass(): Verdict {
+  return verdict('pass');
 }
 
 /** Errors that are somebody's to mend; any other is a mistake of ours, and the log wants its trace. */
@@ -48,29 +68,46 @@ export class Session {
   ) {
     this.#around = around;
     this.#client = client;
-    this.#answer = answer;
+    this.#answer = (verdict) => {
+      this.#letGo();
+      answer(verdict);
+    };
     this.#release = release;
   }
 
   /** Takes a message and its descriptors; returns the answer, if there is one now. Never throws. */
   receive(message: Message, descriptors: readonly number[]): Verdict | undefined {
     this.#held.push(...descriptors);
+    let verdict: Verdict | undefined;
     try {
-      return this.#handle(message, descriptors);
+      verdict = this.#handle(message, descriptors);
     } catch (error) {
-      return this.#failed(error);
+      verdict = this.#failed(error);
     }
+    const ended = message.kind === 'report' || (verdict !== undefined && !isOpen(verdict));
+    if (ended) this.#letGo();
+    return verdict;
   }
 
   /** The application hung up. */
   end(): void {
     this.#dealings?.end();
+    this.#letGo();
+  }
+
+  /** A socket that is held here stays in the kernel though the application has closed it. */
+  #letGo(): void {
     for (const fd of this.#held.splice(0)) this.#release(fd);
   }
 
   #handle(message: Message, descriptors: readonly number[]): Verdict | undefined {
     const [socket, second] = descriptors;
-    if (message.kind === 'report') return this.#dealings?.report(message.error);
+    if (descriptors.length > (MOST_DESCRIPTORS[message.kind] ?? 0))
+      return refuse(`a '${message.kind}' message came with ${descriptors.length} descriptors`);
+    if (message.kind === 'report') {
+      const verdict = this.#dealings?.report(message.error);
+      return message.answer ? (verdict ?? pass()) : undefined;
+    }
     if (message.kind === 'file') return this.#file(message.error, socket);
     if (message.kind === 'verdict' || this.#asked)
       return refuse(`a '${message.kind}' message is out of order`);
@@ -90,6 +127,10 @@ export class Session {
     const settings = applicationSettings(message, second, this.#client);
     if (settings.secret?.kind !== 'file') return this.#request(message, socket, settings, undefined);
     const { path, pathBytes } = settings.secret;
+    if (pathBytes.length > LONGEST_PATH)
+      throw new ConfigError(
+        `KNOCK_SECRET: the file name has ${pathBytes.length} bytes; at most ${LONGEST_PATH} can be`,
+      );
     this.#waiting = { path, resume: (file) => this.#request(message, socket, settings, file) };
     return verdict('need_file', { path: pathBytes });
   }

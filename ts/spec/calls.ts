@@ -80,7 +80,7 @@ const gathers = {
 } as const;
 const hints = {
   when: 'tracked',
-  before: 'explains on stderr that nothing can arrive before the protected bytes are written',
+  before: 'waits until another thread has written the protected bytes; after two seconds, explains on stderr why nothing arrives',
   after: 'nothing',
   untracked: straight,
 } as const;

@@ -118,9 +118,9 @@ export const messages = [
   {
     name: 'report',
     id: 6,
-    doc: 'shim: how the real call ended; answered when it was a listen, or failed for good',
+    doc: 'shim: how the real call ended',
     descriptors: [],
-    fields: [outcome],
+    fields: [outcome, { name: 'answer', type: 'u32', doc: '1: the application waits for the verdict on it' }],
   },
   {
     name: 'option',

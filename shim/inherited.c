@@ -1,0 +1,62 @@
+// Sockets that a program before us left behind: exec keeps the descriptors and forgets the table.
+#define _GNU_SOURCE
+#include "descriptors.h"
+#include "generated/originals.h"
+#include "hints.h"
+#include "inherited.h"
+#include "socket.h"
+
+#include <fcntl.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct directory_entry { // struct linux_dirent64, which no header has
+    uint64_t inode;
+    int64_t offset;
+    uint16_t length;
+    uint8_t type;
+    char name[];
+};
+
+// A listener that keeps its SYNs may be one whose connections are inspected (the control process knows); a socket that
+// is connecting may be a delayed one.
+static void adopt(int fd)
+{
+    struct descriptor state = {.cookie = socket_cookie(fd)};
+    if (!socket_is_tcp(fd))
+        return;
+    enum tcp_state tcp = socket_state(fd);
+    if (tcp == STATE_LISTEN && socket_option(fd, IPPROTO_TCP, TCP_SAVE_SYN, 0) != 0) {
+        state.kind = DESCRIPTOR_GUARDED;
+        state.inspect = true;
+        descriptor_track(fd, &state);
+    } else if (tcp == STATE_SYN_SENT && socket_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0) != 0) {
+        state.kind = DESCRIPTOR_DELAYED;
+        state.hint_at_ns = hint_time();
+        descriptor_track(fd, &state);
+        hints_schedule(state.hint_at_ns);
+    }
+}
+
+void inherited_adopt(void)
+{
+    char buffer[2048];
+    long length;
+    int directory = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0)
+        return;
+    while ((length = syscall(SYS_getdents64, directory, buffer, sizeof(buffer))) > 0)
+        for (long at = 0; at < length;) {
+            struct directory_entry *entry = (struct directory_entry *)(buffer + at);
+            char *end;
+            long fd = strtol(entry->name, &end, 10);
+            if (end != entry->name && fd != directory)
+                adopt((int)fd);
+            at += entry->length;
+        }
+    original_close(directory);
+}

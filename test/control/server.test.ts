@@ -1,0 +1,124 @@
+import { mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ControlServer } from '../../ts/control/server.ts';
+import type { Verdict } from '../../ts/control/verdict.ts';
+import { decode, encode, MAX_MESSAGE_SIZE, type Message } from '../../ts/spec/codec.ts';
+import * as channel from '../../ts/sys/channel.ts';
+import { PaperEngine } from './paperEngine.ts';
+import { sockaddrOf } from './sockaddrs.ts';
+
+/** What clients may do to the control process. */
+
+let scratch: string;
+let path: string;
+let server: ControlServer;
+let logged: string[];
+beforeEach(() => {
+  scratch = mkdtempSync(join(tmpdir(), 'knockify-server-'));
+  path = join(scratch, 'control.sock');
+  logged = [];
+  const log = { error: (text: string) => logged.push(text), info: () => {}, debug: () => {} };
+  server = new ControlServer(channel.listen(path), {
+    engine: new PaperEngine(),
+    ownPolicy: undefined,
+    localAddress: () => sockaddrOf('192.0.2.9', 80),
+    watch: channel.watch,
+    log,
+  });
+});
+afterEach(() => {
+  server.close();
+  rmSync(scratch, { recursive: true });
+});
+
+const openDescriptors = () => readdirSync('/proc/self/fd').length;
+
+/** Waits until `condition` holds, with the event loop running meanwhile. */
+async function until(condition: () => boolean): Promise<void> {
+  for (let look = 0; look < 500; look++) {
+    if (condition()) return;
+    await sleep(5);
+  }
+  expect.unreachable('it never came true');
+}
+
+async function answer(client: number): Promise<Verdict> {
+  const buffer = Buffer.alloc(MAX_MESSAGE_SIZE);
+  let got: channel.Datagram | undefined;
+  await until(() => {
+    got = channel.receive(client, buffer);
+    return got !== undefined;
+  });
+  return decode(got?.data ?? Buffer.alloc(0)) as Verdict;
+}
+
+function connectWith(secret: string): Message {
+  const peer = new Uint8Array(28);
+  peer.set(sockaddrOf('192.0.2.1', 4242));
+  const settings = Buffer.from(`KNOCK_SECRET=${secret}\0`);
+  return { kind: 'connect', settings, rc_path: new Uint8Array(), rc_error: 0, peer, peer_size: 16 };
+}
+
+async function isServing(): Promise<void> {
+  const client = channel.connect(path);
+  const socket = openSync('/dev/null', 'r');
+  channel.send(client, encode(connectWith('fine')), [socket]);
+  expect((await answer(client)).action).toBe(1);
+  channel.close(socket);
+  channel.close(client);
+}
+
+describe('the control process goes on serving after', () => {
+  it('a datagram that is no message', async () => {
+    const client = channel.connect(path);
+    channel.send(client, Buffer.from('nonsense'));
+    expect(Buffer.from((await answer(client)).text).toString()).toMatch(/wrong size|version|unknown/);
+    channel.close(client);
+    await isServing();
+  });
+
+  it('an empty datagram with descriptors, which are closed', async () => {
+    const before = openDescriptors();
+    for (let i = 0; i < 20; i++) {
+      const [client, file] = [channel.connect(path), openSync('/dev/null', 'r')];
+      channel.send(client, Buffer.alloc(0), [file, file, file, file]);
+      channel.close(file);
+      channel.close(client);
+    }
+    await isServing();
+    await until(() => openDescriptors() <= before);
+  });
+
+  it('more descriptors than a message may bring, which are closed', async () => {
+    const before = openDescriptors();
+    const [client, file] = [channel.connect(path), openSync('/dev/null', 'r')];
+    for (let i = 0; i < 50; i++)
+      channel.send(client, encode({ kind: 'report', error: 0, answer: 0 }), [file, file]);
+    expect(Buffer.from((await answer(client)).text).toString()).toMatch(/2 descriptors/);
+    channel.close(file);
+    await until(() => openDescriptors() <= before + 2);
+    channel.close(client);
+    await isServing();
+  });
+
+  it('a secret file with a name beyond measure', async () => {
+    const [client, socket] = [channel.connect(path), openSync('/dev/null', 'r')];
+    channel.send(client, encode(connectWith(`f:${'x'.repeat(5000)}`)), [socket]);
+    expect(Buffer.from((await answer(client)).text).toString()).toMatch(/KNOCK_SECRET.*5000 bytes/);
+    channel.close(socket);
+    channel.close(client);
+    await isServing();
+  });
+
+  it('a hundred clients that say nothing, or leave in the middle', async () => {
+    const silent = Array.from({ length: 100 }, () => channel.connect(path));
+    await isServing();
+    for (const client of silent) channel.send(client, encode(connectWith('f:/nowhere')));
+    for (const client of silent) channel.close(client);
+    await isServing();
+    expect(logged.filter((line) => /Error|internal/.test(line))).toEqual([]);
+  });
+});
