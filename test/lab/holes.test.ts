@@ -1,0 +1,91 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { capturing } from './capture.ts';
+import { startLighttpd } from './lighttpd.ts';
+import { syns } from './packets.ts';
+import { type Program, PYTHON, REPOSITORY, run, start, stop, untilListening } from './program.ts';
+import { MODES, openStealthLab, PROTECTED_LENGTH, portOf, SECRET, type StealthLab } from './stealthlab.ts';
+import { takeApart } from './syn.ts';
+
+/** Ways around the guard, and around the delay, that a program may take without meaning to. */
+
+const HOLES = join(REPOSITORY, 'test/programs/holes.py');
+const PORT = 8401;
+const ASK = `
+import socket, sys
+fd = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)
+fd.sendall(b"0123456789012345678901234567890123456789")
+print(fd.recv(6).decode())
+`;
+
+let stealth: StealthLab;
+beforeAll(async () => {
+  stealth = await openStealthLab();
+  await Promise.all(
+    MODES.map((mode) =>
+      startLighttpd(stealth.lab, {
+        family: 'ipv4',
+        port: portOf('ipv4', mode),
+        knock: stealth.knock(stealth.server, mode),
+      }),
+    ),
+  );
+});
+afterAll(() => stealth?.close());
+
+async function serve(scenario: string, mode: (typeof MODES)[number]): Promise<Program> {
+  const { server } = stealth;
+  const command = [PYTHON, HOLES, scenario, server.addresses.ipv4, String(PORT)];
+  const program = start(server, command, { knock: stealth.knock(server, mode) });
+  await untilListening(program, PORT);
+  return program;
+}
+
+/** `intlen` undefined: without the library. */
+function ask(intlen: number | undefined) {
+  const { client, server } = stealth;
+  const knock = intlen === undefined ? undefined : { ...stealth.knock(client), intlen };
+  return run(client, [PYTHON, '-c', ASK, server.addresses.ipv4, String(PORT)], { knock });
+}
+
+test.each(MODES)('%s: a listener that was shut down and listens again is guarded again', async (mode) => {
+  const program = await serve('reopened', mode);
+  expect((await ask(undefined)).stderr).toContain('ConnectionRefusedError');
+  expect((await ask(mode === 'auth' ? 0 : PROTECTED_LENGTH)).stdout).toBe('served\n');
+  await stop(program);
+});
+
+test.each(['exec', 'forked'])('%s: the connections of a shared listener are inspected', async (scenario) => {
+  const program = await serve(scenario, 'integrity');
+  expect((await ask(PROTECTED_LENGTH)).stdout).toBe('served\n');
+  const wrong = await ask(PROTECTED_LENGTH - 1);
+  expect(wrong.stdout).toBe('');
+  expect(wrong.stderr).toContain('ConnectionResetError');
+  await stop(program);
+});
+
+test('a guarded listener that connects instead sends a token', async () => {
+  const { client, server, lab } = stealth;
+  const command = [PYTHON, HOLES, 'connect', server.addresses.ipv4, String(portOf('ipv4', 'auth'))];
+  const { packets } = await capturing(lab, async () => {
+    const program = start(client, command, { knock: stealth.knock(client) });
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    return stop(program);
+  });
+  const [syn] = syns(packets);
+  if (syn === undefined) throw new Error('no SYN was sent');
+  const { computed, onTheWire } = takeApart(syn, SECRET);
+  expect(onTheWire).toBe(computed);
+});
+
+describe.each(MODES)('%s', (mode) => {
+  test.each(['read-recv', 'read-poll', 'read-select'])(
+    '%s: a thread waits before another writes',
+    async (scenario) => {
+      const { client, server } = stealth;
+      const command = [PYTHON, HOLES, scenario, server.addresses.ipv4, String(portOf('ipv4', mode))];
+      const outcome = await run(client, command, { knock: stealth.knock(client, mode) });
+      expect(outcome).toMatchObject({ status: 0, stderr: '', stdout: 'HTTP/1.0 200\n' });
+    },
+  );
+});

@@ -1,0 +1,112 @@
+"""Ways around the guard, and around the delay, that a program may take: `SCENARIO ADDRESS PORT`."""
+
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+
+scenario, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+
+def bound():
+    fd = socket.socket()
+    fd.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    fd.bind((address, port))
+    return fd
+
+
+def serve(listener):
+    print("serving", flush=True)
+    while True:
+        connection, _ = listener.accept()
+        connection.sendall(b"served")
+        connection.close()
+
+
+def reopened():
+    """shutdown() takes the socket out of its reuseport group, and the group's program with it."""
+    listener = bound()
+    listener.listen()
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.listen()
+    serve(listener)
+
+
+def over_exec():
+    listener = bound()
+    listener.listen()
+    os.set_inheritable(listener.fileno(), True)
+    os.execv(sys.executable, [sys.executable, __file__, "inherited", str(listener.fileno()), "0"])
+
+
+def inherited():
+    serve(socket.socket(fileno=int(address)))
+
+
+def forked():
+    """Both listen on one socket; the child, which listens second, accepts."""
+    listener = bound()
+    ready, go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(ready, 1)
+        listener.listen()
+        serve(listener)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
+    listener.listen()
+    os.write(go, b"x")
+    os.wait()
+
+
+def connect_after_listening():
+    """A guarded listener that is shut down and connects instead must not send a plain SYN."""
+    fd = socket.socket()
+    fd.bind(("", 0))
+    fd.listen()
+    fd.shutdown(socket.SHUT_RDWR)
+    fd.connect((address, port))
+    print(fd.recv(6).decode())
+
+
+def reading_thread(wait):
+    """One thread waits for the answer before another one has written the request."""
+    fd = socket.create_connection((address, port))
+    answer = []
+
+    def read():
+        wait(fd)
+        answer.append(fd.recv(12))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    time.sleep(0.3)
+    fd.sendall(b"GET / HTTP/1.0\r\nHost: lab\r\n\r\n")
+    reader.join()
+    print(answer[0].decode())
+
+
+def wait_by_poll(fd):
+    waiting = select.poll()
+    waiting.register(fd, select.POLLIN)
+    events = waiting.poll(5000)
+    assert events == [(fd.fileno(), select.POLLIN)], events
+
+
+def wait_by_select(fd):
+    assert select.select([fd], [], [], 5) == ([fd], [], [])
+
+
+SCENARIOS = {
+    "reopened": reopened,
+    "exec": over_exec,
+    "inherited": inherited,
+    "forked": forked,
+    "connect": connect_after_listening,
+    "read-recv": lambda: reading_thread(lambda fd: None),
+    "read-poll": lambda: reading_thread(wait_by_poll),
+    "read-select": lambda: reading_thread(wait_by_select),
+}
+SCENARIOS[scenario]()
