@@ -10,6 +10,7 @@
         "shim/control.c",
         "shim/descriptors.c",
         "shim/hints.c",
+        "shim/inherited.c",
         "shim/lifetime.c",
         "shim/listen.c",
         "shim/log.c",
@@ -67,7 +68,8 @@
           "inputs": [
             "native/bpf/armed.bpf.c",
             "native/bpf/layout.h",
-            "native/bpf/packet.h"
+            "native/bpf/packet.h",
+            "native/bpf/syns.h"
           ],
           "outputs": [
             "<(PRODUCT_DIR)/armed.bpf.o"
@@ -88,12 +90,39 @@
           ]
         },
         {
+          "action_name": "compile_first",
+          "inputs": [
+            "native/bpf/first.bpf.c",
+            "native/bpf/layout.h",
+            "native/bpf/packet.h",
+            "native/bpf/syns.h"
+          ],
+          "outputs": [
+            "<(PRODUCT_DIR)/first.bpf.o"
+          ],
+          "action": [
+            "clang",
+            "-O2",
+            "-g",
+            "-Wall",
+            "-Werror",
+            "-target",
+            "bpf",
+            "-I/usr/include/<!(gcc -print-multiarch)",
+            "-c",
+            "native/bpf/first.bpf.c",
+            "-o",
+            "<@(_outputs)"
+          ]
+        },
+        {
           "action_name": "compile_guard",
           "inputs": [
             "native/bpf/guard.bpf.c",
             "native/bpf/token.h",
             "native/bpf/packet.h",
-            "native/bpf/layout.h"
+            "native/bpf/layout.h",
+            "native/bpf/syns.h"
           ],
           "outputs": [
             "<(PRODUCT_DIR)/guard.bpf.o"

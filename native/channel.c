@@ -1,10 +1,13 @@
 // The descriptor channel: what Node's own sockets can't do. SOCK_SEQPACKET Unix sockets that carry descriptors
-// (SCM_RIGHTS) and say who the peer is (SO_PEERCRED), and any descriptor's readability as an event.
+// (SCM_RIGHTS) and say who the peer is (SO_PEERCRED), and any descriptor's readiness as an event.
 // Functions return -errno; ts/sys/channel.ts turns that into its error class.
 #define _GNU_SOURCE
+#include "sys.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <node_api.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -189,14 +192,25 @@ struct watch {
     napi_env env;
     napi_ref callback;
     napi_async_context context;
+    napi_async_cleanup_hook_handle at_end;
 };
 
 static void on_closed(uv_handle_t *handle)
 {
+    napi_remove_async_cleanup_hook(((struct watch *)handle)->at_end);
     free(handle);
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+// A worker thread ends: its loop must have no handle left then.
+static void on_end(napi_async_cleanup_hook_handle hook, void *watch)
+{
+    (void)hook;
+    if (!uv_is_closing(watch))
+        uv_close(watch, on_closed);
+}
+
+// After an error of the descriptor's, too: whoever tries to use it then is told.
+static void on_ready(uv_poll_t *poll, int status, int events)
 {
     (void)status;
     (void)events;
@@ -216,12 +230,14 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     napi_close_handle_scope(env, scope);
 }
 
-// watch(fd, callback): a handle; the callback runs whenever the descriptor is readable (or at its end).
+// watch(fd, callback, writable): a handle; the callback runs whenever the descriptor is readable (or at its end), or
+// writable if that is asked for.
 static napi_value channel_watch(napi_env env, napi_callback_info info)
 {
-    size_t argc = 2;
-    napi_value argv[2], handle, name;
+    size_t argc = 3;
+    napi_value argv[3], handle, name;
     uv_loop_t *loop;
+    bool writable = false;
     napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
     struct watch *watch = calloc(1, sizeof(*watch));
     if (!watch)
@@ -233,10 +249,12 @@ static napi_value channel_watch(napi_env env, napi_callback_info info)
         return number(env, failed);
     }
     watch->env = env;
+    napi_get_value_bool(env, argv[2], &writable);
+    napi_add_async_cleanup_hook(env, on_end, watch, &watch->at_end);
     napi_create_string_utf8(env, "knockify:watch", NAPI_AUTO_LENGTH, &name);
     napi_async_init(env, NULL, name, &watch->context);
     napi_create_reference(env, argv[1], 1, &watch->callback);
-    failed = uv_poll_start(&watch->poll, UV_READABLE, on_readable);
+    failed = uv_poll_start(&watch->poll, writable ? UV_WRITABLE : UV_READABLE, on_ready);
     if (failed) {
         napi_delete_reference(env, watch->callback);
         napi_async_destroy(env, watch->context);
@@ -277,5 +295,6 @@ NAPI_MODULE_INIT()
         napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, NULL, &function);
         napi_set_named_property(env, exports, functions[i].name, function);
     }
+    knk_export_calls(env, exports);
     return exports;
 }

@@ -1,8 +1,11 @@
 /* System calls for ts/sys/libc.ts, which reaches them through the FFI. Each returns -errno on failure, because the
- * FFI makes calls of its own between ours and a look at errno. None blocks, keeps state or allocates. */
+ * FFI makes calls of its own between ours and a look at errno. None blocks, keeps state or allocates.
+ * connect and listen are the system calls themselves: in a program that libknockify.so is preloaded into, its
+ * wrappers of the C library's functions would protect the socket once more, by other settings. */
 #ifndef KNOCKIFY_SYS_H
 #define KNOCKIFY_SYS_H
 
+#include <node_api.h>
 #include <stdint.h>
 
 #define KNK_EXPORT __attribute__((visibility("default")))
@@ -16,9 +19,19 @@ KNK_EXPORT int knk_getsockopt(int fd, int level, int name, void *value, int leng
 KNK_EXPORT int knk_connect(int fd, const void *address, int length);
 /* connect(AF_UNSPEC): back to an unconnected socket. 0. */
 KNK_EXPORT int knk_disconnect(int fd);
+KNK_EXPORT int knk_listen(int fd, int backlog);
 KNK_EXPORT int knk_bind(int fd, const void *address, int length);
 /* Bytes written to `address`. */
 KNK_EXPORT int knk_getsockname(int fd, void *address, int length);
+/* Bytes written to `address`. */
+KNK_EXPORT int knk_getpeername(int fd, void *address, int length);
+/* Bytes sent, without waiting and without SIGPIPE. */
+KNK_EXPORT int knk_send(int fd, const void *bytes, int length);
+/* Whether the socket has a filter: 0 for none, the number of instructions of a classic BPF program, -EACCES for an
+ * eBPF program. */
+KNK_EXPORT int knk_socket_filter(int fd);
+/* Copies the value under `key` of a BPF map that is no per-CPU one. 0, or -ENOENT. */
+KNK_EXPORT int knk_map_lookup(int map, const void *key, void *value);
 /* Bytes read without consuming them and without waiting; 0 at end of stream. */
 KNK_EXPORT int knk_peek(int fd, void *bytes, int length);
 KNK_EXPORT int knk_socket(int family, int type, int protocol);
@@ -55,5 +68,8 @@ KNK_EXPORT int knk_links_drain(int fd, struct knk_link_event *events, int capaci
 KNK_EXPORT int knk_interfaces(uint32_t *indices, int capacity);
 /* Number of filters on both sides of an interface's clsact qdisc. */
 KNK_EXPORT int knk_count_filters(uint32_t index);
+
+/* Makes what ts/sys/tcp.ts needs of the above properties of `exports`. */
+void knk_export_calls(napi_env env, napi_value exports);
 
 #endif

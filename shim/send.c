@@ -276,3 +276,30 @@ int hook_sendmmsg(int fd, struct mmsghdr *batch, unsigned int count, int flags)
     }
     return (int)count;
 }
+
+ssize_t hook_pwritev2(int fd, const struct iovec *parts, int count, off_t offset, int flags)
+{
+    return delayed(fd) && offset == -1 ? hook_writev(fd, parts, count) : original_pwritev2(fd, parts, count, offset, flags);
+}
+
+// Data that goes from descriptor to descriptor never passes by here, where the token's bytes are gathered.
+static bool unseen(int fd, const char *call)
+{
+    if (!delayed(fd))
+        return false;
+    log_line(LOG_ERRORS, "%s: the connect of descriptor %d waits for the bytes that its token covers, and these must be written", call, fd);
+    errno = EPROTONOSUPPORT;
+    return true;
+}
+
+ssize_t hook_sendfile(int fd, int source, off_t *offset, size_t length)
+{
+    return unseen(fd, "sendfile") ? -1 : original_sendfile(fd, source, offset, length);
+}
+
+ssize_t hook_splice(int source, off_t *source_offset, int target, off_t *target_offset, size_t length, unsigned int flags)
+{
+    return descriptor_tracked(target) && unseen(target, "splice")
+               ? -1
+               : original_splice(source, source_offset, target, target_offset, length, flags);
+}

@@ -12,6 +12,8 @@
 
 #include "layout.h"
 #include "packet.h"
+/* For knock_syns, which is never used here: user space ties it to the egress program, so that it can be found. */
+#include "syns.h"
 
 #define IPV6_HEADER 40
 #define IPV6_EXTENSIONS 4
@@ -85,10 +87,6 @@ static __always_inline int read_headers(struct __sk_buff *skb, struct headers *h
   }
   if (h->protocol != IPPROTO_TCP) return 0;
   return load(skb, h->tcp, h->tcp_fixed, TCP_HEADER) ? -1 : 0;
-}
-
-static __always_inline __u32 word_at(const __u8 *bytes) {
-  return (__u32)bytes[0] << 24 | (__u32)bytes[1] << 16 | (__u32)bytes[2] << 8 | bytes[3];
 }
 
 /* The network header's absolute offset, which the writing helpers want and no field tells: 14 on Ethernet, 0 on

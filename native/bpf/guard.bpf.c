@@ -8,6 +8,7 @@
 
 #include "layout.h"
 #include "packet.h"
+#include "syns.h"
 #include "token.h"
 
 /* How long the kernel itself honours a SYN cookie (two periods of 60 s). */
@@ -17,15 +18,6 @@ enum { COUNT_AUTHORISED = 0, COUNT_REJECTED = 1, COUNTS = 2 };
 
 /* Set before loading; the verifier then sees constants. */
 const volatile struct knock_guard knock_guard = {};
-
-/* Connections whose SYN carried the token, by the time it did. A listener that answers with SYN cookies has no
- * other memory of them when their ACK arrives. */
-struct {
-  __uint(type, BPF_MAP_TYPE_LRU_HASH);
-  __uint(max_entries, 16384);
-  __type(key, struct knock_tuple);
-  __type(value, __u64);
-} authorised SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -49,7 +41,7 @@ static __always_inline __u32 tsval_of(struct sk_reuseport_md *packet, const __u8
       ((tcp[24] == OPTION_SACK && tcp[25] == 2) || (tcp[24] == OPTION_NOP && tcp[25] == OPTION_NOP)) &&
       tcp[26] == OPTION_TIMESTAMP && tcp[27] == OPTION_TIMESTAMP_LENGTH && tcp[36] == OPTION_NOP &&
       tcp[37] == OPTION_WINDOW_SCALE && tcp[38] == 3)
-    return (__u32)tcp[28] << 24 | (__u32)tcp[29] << 16 | (__u32)tcp[30] << 8 | tcp[31];
+    return word_at(&tcp[28]);
 
   field = find_timestamp(packet, TCP_HEADER, header);
   if (!field || bpf_skb_load_bytes(packet, field, &tsval, sizeof(tsval))) return 0;
@@ -60,7 +52,7 @@ static __always_inline __u32 tsval_of(struct sk_reuseport_md *packet, const __u8
 static __always_inline int carries_token(struct sk_reuseport_md *packet, const __u8 *tcp, const void *end,
                                          const struct knock_tuple *tuple) {
   __u32 address[4];
-  __u32 isn = (__u32)tcp[4] << 24 | (__u32)tcp[5] << 16 | (__u32)tcp[6] << 8 | tcp[7];
+  __u32 isn = word_at(&tcp[4]);
   __u32 integrity = knock_guard.integrity;
   __u32 av;
 
@@ -68,26 +60,6 @@ static __always_inline int carries_token(struct sk_reuseport_md *packet, const _
   av = knock_authenticator(knock_guard.secret, address, tsval_of(packet, tcp, end),
                            bpf_ntohs(tuple->destination_port), integrity ? isn & 0xffff : 0);
   return integrity ? (av ^ isn) >> 16 == 0 : av == isn;
-}
-
-/* Fills the addresses in from the IP header, the ports from the TCP header; -1 if it is neither IPv4 nor IPv6. */
-static __always_inline int tuple_of(struct sk_reuseport_md *packet, const __u8 *tcp, struct knock_tuple *tuple) {
-  __u8 ip[40];
-
-  /* With TCP's 20 bytes behind it, an IPv4 header has these 40 bytes too. */
-  if (bpf_skb_load_bytes_relative(packet, 0, ip, sizeof(ip), BPF_HDR_START_NET)) return -1;
-  if (ip[0] >> 4 == 4) {
-    __builtin_memcpy(tuple->source, &ip[12], 4);
-    __builtin_memcpy(tuple->destination, &ip[16], 4);
-  } else if (ip[0] >> 4 == 6) {
-    __builtin_memcpy(tuple->source, &ip[8], 16);
-    __builtin_memcpy(tuple->destination, &ip[24], 16);
-  } else {
-    return -1;
-  }
-  __builtin_memcpy(&tuple->source_port, &tcp[0], 2);
-  __builtin_memcpy(&tuple->destination_port, &tcp[2], 2);
-  return 0;
 }
 
 static __always_inline int judge(struct sk_reuseport_md *packet) {
@@ -105,11 +77,13 @@ static __always_inline int judge(struct sk_reuseport_md *packet) {
   now = bpf_ktime_get_ns();
   if (flags == TCP_SYN) {
     if (!carries_token(packet, tcp, end, &tuple)) return SK_DROP;
-    bpf_map_update_elem(&authorised, &tuple, &now, BPF_ANY);
+    struct knock_syn syn = {.since = now, .isn = word_at(&tcp[4])};
+    bpf_map_update_elem(&knock_syns_1, &tuple, &syn, BPF_ANY);
     return SK_PASS;
   }
-  __u64 *since = bpf_map_lookup_elem(&authorised, &tuple);
-  return since && now - *since < COOKIE_LIFETIME ? SK_PASS : SK_DROP;
+  /* A listener that answers with SYN cookies has no other memory of a SYN when its ACK arrives. */
+  const struct knock_syn *syn = bpf_map_lookup_elem(&knock_syns_1, &tuple);
+  return syn && now - syn->since < COOKIE_LIFETIME ? SK_PASS : SK_DROP;
 }
 
 SEC("sk_reuseport")

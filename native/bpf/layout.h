@@ -78,7 +78,7 @@ struct knock_guard {
 };
 _Static_assert(sizeof(struct knock_guard) == 68, "mirrored in ts/engine/stock/layout.ts");
 
-/* Key of a guard's map `authorised`: as on the wire, network byte order. */
+/* Key of the map `syns`: as on the wire, network byte order; an IPv4 address is the first 4 bytes. */
 struct knock_tuple {
   __u8 source[16];
   __u8 destination[16];
@@ -86,5 +86,15 @@ struct knock_tuple {
   __u16 destination_port;
 };
 _Static_assert(sizeof(struct knock_tuple) == 36, "no padding: the bytes are a hash key");
+
+/* Value of the map `syns`: what became of the newest SYN that carried the token. */
+struct knock_syn {
+  /* CLOCK_MONOTONIC, in ns. */
+  __u64 since;
+  __u32 isn;
+  /* Bytes that the first segment brought, counted from ISN+1; 0 as long as none came. */
+  __u32 first;
+};
+_Static_assert(sizeof(struct knock_syn) == 16, "mirrored in ts/engine/stock/layout.ts");
 
 #endif

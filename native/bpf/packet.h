@@ -22,6 +22,11 @@
 #define OPTION_TIMESTAMP 8
 #define OPTION_TIMESTAMP_LENGTH 10
 
+/* A 32-bit field of a header, in host byte order. */
+static __always_inline __u32 word_at(const __u8 *bytes) {
+  return (__u32)bytes[0] << 24 | (__u32)bytes[1] << 16 | (__u32)bytes[2] << 8 | bytes[3];
+}
+
 struct option_walk {
   void *packet;
   __u32 at;
@@ -52,7 +57,7 @@ static long walk_option(__u32 index, struct option_walk *walk) {
  * Returns the offset of TSval, 0 without one. bpf_loop (5.17), because the verifier would follow every path
  * through an ordinary loop; not inlined, because without CAP_PERFMON the stack slot that held the packet's pointer
  * may never be used for anything else. */
-static __attribute__((noinline)) __u32 find_timestamp(void *packet, __u32 at, __u32 end) {
+static __attribute__((noinline, unused)) __u32 find_timestamp(void *packet, __u32 at, __u32 end) {
   struct option_walk walk = {.packet = packet, .at = at, .end = end};
 
   bpf_loop(TCP_HEADER_LONGEST - TCP_HEADER, walk_option, &walk, 0);

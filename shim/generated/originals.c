@@ -157,6 +157,36 @@ static int find_writev(void)
     return found != NULL;
 }
 
+static ssize_t resolve_pwritev2(int fd, const struct iovec *parts, int count, off_t offset, int flags);
+ssize_t (*_Atomic original_pwritev2)(int fd, const struct iovec *parts, int count, off_t offset, int flags) = resolve_pwritev2;
+static int find_pwritev2(void)
+{
+    void *found = dlsym(RTLD_NEXT, "pwritev2");
+    if (found)
+        original_pwritev2 = (ssize_t (*)(int fd, const struct iovec *parts, int count, off_t offset, int flags))found;
+    return found != NULL;
+}
+
+static ssize_t resolve_sendfile(int fd, int source, off_t *offset, size_t length);
+ssize_t (*_Atomic original_sendfile)(int fd, int source, off_t *offset, size_t length) = resolve_sendfile;
+static int find_sendfile(void)
+{
+    void *found = dlsym(RTLD_NEXT, "sendfile");
+    if (found)
+        original_sendfile = (ssize_t (*)(int fd, int source, off_t *offset, size_t length))found;
+    return found != NULL;
+}
+
+static ssize_t resolve_splice(int source, off_t *source_offset, int target, off_t *target_offset, size_t length, unsigned int flags);
+ssize_t (*_Atomic original_splice)(int source, off_t *source_offset, int target, off_t *target_offset, size_t length, unsigned int flags) = resolve_splice;
+static int find_splice(void)
+{
+    void *found = dlsym(RTLD_NEXT, "splice");
+    if (found)
+        original_splice = (ssize_t (*)(int source, off_t *source_offset, int target, off_t *target_offset, size_t length, unsigned int flags))found;
+    return found != NULL;
+}
+
 static ssize_t resolve_read(int fd, void *data, size_t length);
 ssize_t (*_Atomic original_read)(int fd, void *data, size_t length) = resolve_read;
 static int find_read(void)
@@ -532,6 +562,33 @@ static ssize_t resolve_writev(int fd, const struct iovec *parts, int count)
     return original_writev(fd, parts, count);
 }
 
+static ssize_t resolve_pwritev2(int fd, const struct iovec *parts, int count, off_t offset, int flags)
+{
+    if (!find_pwritev2()) {
+        errno = ENOSYS;
+        return -1;
+    }
+    return original_pwritev2(fd, parts, count, offset, flags);
+}
+
+static ssize_t resolve_sendfile(int fd, int source, off_t *offset, size_t length)
+{
+    if (!find_sendfile()) {
+        errno = ENOSYS;
+        return -1;
+    }
+    return original_sendfile(fd, source, offset, length);
+}
+
+static ssize_t resolve_splice(int source, off_t *source_offset, int target, off_t *target_offset, size_t length, unsigned int flags)
+{
+    if (!find_splice()) {
+        errno = ENOSYS;
+        return -1;
+    }
+    return original_splice(source, source_offset, target, target_offset, length, flags);
+}
+
 static ssize_t resolve_read(int fd, void *data, size_t length)
 {
     if (!find_read()) {
@@ -769,6 +826,9 @@ void originals_resolve(void)
     find_sendmsg();
     find_sendmmsg();
     find_writev();
+    find_pwritev2();
+    find_sendfile();
+    find_splice();
     find_read();
     find_readv();
     find_recv();

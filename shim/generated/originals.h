@@ -28,6 +28,9 @@ extern int (*_Atomic original_accept4)(int fd, struct sockaddr *address, socklen
 extern ssize_t (*_Atomic original_sendmsg)(int fd, const struct msghdr *message, int flags);
 extern int (*_Atomic original_sendmmsg)(int fd, struct mmsghdr *batch, unsigned int count, int flags);
 extern ssize_t (*_Atomic original_writev)(int fd, const struct iovec *parts, int count);
+extern ssize_t (*_Atomic original_pwritev2)(int fd, const struct iovec *parts, int count, off_t offset, int flags);
+extern ssize_t (*_Atomic original_sendfile)(int fd, int source, off_t *offset, size_t length);
+extern ssize_t (*_Atomic original_splice)(int source, off_t *source_offset, int target, off_t *target_offset, size_t length, unsigned int flags);
 extern ssize_t (*_Atomic original_read)(int fd, void *data, size_t length);
 extern ssize_t (*_Atomic original_readv)(int fd, const struct iovec *parts, int count);
 extern ssize_t (*_Atomic original_recv)(int fd, void *data, size_t length, int flags);
@@ -71,6 +74,9 @@ int hook_accept4(int fd, struct sockaddr *address, socklen_t *address_length, in
 ssize_t hook_sendmsg(int fd, const struct msghdr *message, int flags);
 int hook_sendmmsg(int fd, struct mmsghdr *batch, unsigned int count, int flags);
 ssize_t hook_writev(int fd, const struct iovec *parts, int count);
+ssize_t hook_pwritev2(int fd, const struct iovec *parts, int count, off_t offset, int flags);
+ssize_t hook_sendfile(int fd, int source, off_t *offset, size_t length);
+ssize_t hook_splice(int source, off_t *source_offset, int target, off_t *target_offset, size_t length, unsigned int flags);
 ssize_t hook_read(int fd, void *data, size_t length);
 ssize_t hook_readv(int fd, const struct iovec *parts, int count);
 ssize_t hook_recv(int fd, void *data, size_t length, int flags);

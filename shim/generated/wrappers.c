@@ -150,6 +150,44 @@ EXPORTED ssize_t wrapped_writev(int fd, const struct iovec *parts, int count)
     return hook_writev(fd, parts, count);
 }
 
+EXPORTED ssize_t wrapped_pwritev2(int fd, const struct iovec *parts, int count, off_t offset, int flags) __asm__("pwritev2");
+EXPORTED ssize_t wrapped_pwritev2(int fd, const struct iovec *parts, int count, off_t offset, int flags)
+{
+    if (__builtin_expect(!descriptor_tracked(fd), 1))
+        return original_pwritev2(fd, parts, count, offset, flags);
+    return hook_pwritev2(fd, parts, count, offset, flags);
+}
+
+EXPORTED ssize_t wrapped_pwritev64v2(int fd, const struct iovec *parts, int count, off_t offset, int flags) __asm__("pwritev64v2");
+EXPORTED ssize_t wrapped_pwritev64v2(int fd, const struct iovec *parts, int count, off_t offset, int flags)
+{
+    if (__builtin_expect(!descriptor_tracked(fd), 1))
+        return original_pwritev2(fd, parts, count, offset, flags);
+    return hook_pwritev2(fd, parts, count, offset, flags);
+}
+
+EXPORTED ssize_t wrapped_sendfile(int fd, int source, off_t *offset, size_t length) __asm__("sendfile");
+EXPORTED ssize_t wrapped_sendfile(int fd, int source, off_t *offset, size_t length)
+{
+    if (__builtin_expect(!descriptor_tracked(fd), 1))
+        return original_sendfile(fd, source, offset, length);
+    return hook_sendfile(fd, source, offset, length);
+}
+
+EXPORTED ssize_t wrapped_sendfile64(int fd, int source, off_t *offset, size_t length) __asm__("sendfile64");
+EXPORTED ssize_t wrapped_sendfile64(int fd, int source, off_t *offset, size_t length)
+{
+    if (__builtin_expect(!descriptor_tracked(fd), 1))
+        return original_sendfile(fd, source, offset, length);
+    return hook_sendfile(fd, source, offset, length);
+}
+
+EXPORTED ssize_t wrapped_splice(int source, off_t *source_offset, int target, off_t *target_offset, size_t length, unsigned int flags) __asm__("splice");
+EXPORTED ssize_t wrapped_splice(int source, off_t *source_offset, int target, off_t *target_offset, size_t length, unsigned int flags)
+{
+    return hook_splice(source, source_offset, target, target_offset, length, flags);
+}
+
 EXPORTED ssize_t wrapped_read(int fd, void *data, size_t length) __asm__("read");
 EXPORTED ssize_t wrapped_read(int fd, void *data, size_t length)
 {
@@ -298,6 +336,12 @@ EXPORTED int wrapped_dup2(int fd, int target)
     return hook_dup2(fd, target);
 }
 
+EXPORTED int wrapped___dup2(int fd, int target) __asm__("__dup2");
+EXPORTED int wrapped___dup2(int fd, int target)
+{
+    return hook_dup2(fd, target);
+}
+
 EXPORTED int wrapped_dup3(int fd, int target, int flags) __asm__("dup3");
 EXPORTED int wrapped_dup3(int fd, int target, int flags)
 {
@@ -316,6 +360,16 @@ EXPORTED int wrapped_fcntl(int fd, int command, ...)
 
 EXPORTED int wrapped_fcntl64(int fd, int command, ...) __asm__("fcntl64");
 EXPORTED int wrapped_fcntl64(int fd, int command, ...)
+{
+    va_list list;
+    va_start(list, command);
+    long word = va_arg(list, long);
+    va_end(list);
+    return hook_fcntl(fd, command, word);
+}
+
+EXPORTED int wrapped___fcntl(int fd, int command, ...) __asm__("__fcntl");
+EXPORTED int wrapped___fcntl(int fd, int command, ...)
 {
     va_list list;
     va_start(list, command);

@@ -4,6 +4,7 @@ import type { Engine, Inspection, Protection, SocketPhase } from '../../ts/engin
 export class PaperEngine implements Engine {
   readonly name = 'stock';
   readonly inspectsFirstSegment = false;
+  readonly changes = undefined;
   readonly calls: string[] = [];
   readonly notes = new Map<number, Uint8Array>();
   current: SocketPhase = 'fresh';
@@ -28,6 +29,7 @@ export class PaperEngine implements Engine {
     this.current = 'armed';
     return { isn: 1, tsval: 1 };
   }
+  follow(): void {}
   settle(): string | undefined {
     this.#note('settle');
     return this.heldBack;

@@ -2,8 +2,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { isnOfSavedSyn } from '../../ts/engine/stock/inspection.ts';
 import { padSecret } from '../../ts/stealth/secret.ts';
-import { type Lab, openLab, setSysctl } from '../lab/netns.ts';
-import { eventually, FAMILY, outcomeOf, peerAt, startGuarded, startWorker, type Worker } from './remote.ts';
+import { type Lab, loseEverythingFrom, openLab, setSysctl } from '../lab/netns.ts';
+import {
+  eventually,
+  FAMILY,
+  outcomeOf,
+  peerAt,
+  sockaddr,
+  startGuarded,
+  startWorker,
+  type Worker,
+} from './remote.ts';
 
 /** The server's half of integrity mode (draft section 3.2): what arrives must be what the SYN promised. */
 
@@ -80,6 +89,132 @@ describe.each([0, 2])('net.ipv4.tcp_syncookies=%i', (cookies) => {
       await client.app.close(fd);
     },
   );
+});
+
+interface Connection {
+  /** The client's end and the server's. */
+  readonly fd: number;
+  readonly accepted: number;
+  readonly isn: number;
+}
+
+/**
+ * Sends `pieces` as segments of their own, and waits until all have arrived. `lost`: the first one is at first. A
+ * client that binds to `sourcePort` can come again with the same addresses and ports.
+ */
+async function segments(
+  pieces: readonly Uint8Array[],
+  {
+    family = 'ipv4' as 'ipv4' | 'ipv6',
+    lost = false,
+    sourcePort = 0,
+    to = { port: PORT, fd: listener },
+  } = {},
+): Promise<Connection> {
+  const before = (await server.app.accepted(to.fd)).length;
+  const fd = await client.app.socket(FAMILY[family]);
+  await client.libc.setInt(fd, 'SO_REUSEADDR', 1);
+  await client.libc.bind(fd, sockaddr(family, lab.client.addresses[family], sourcePort));
+  const peer = peerAt(lab.server, family, to.port);
+  const { isn } = await client.engine.arm(fd, peer, secret, PAYLOAD);
+  await client.libc.connect(fd, peer.sockaddr);
+  expect(await outcomeOf(client, fd)).toBe(0);
+  // A short piece waits until all before it are acknowledged; a long one does not.
+  const restore = lost ? loseEverythingFrom(lab, lab.client) : () => {};
+  for (const piece of pieces) {
+    expect(await client.app.write(fd, piece)).toBe(piece.length);
+    restore();
+  }
+  const accepted = await eventually(async () => (await server.app.accepted(to.fd))[before], 'a connection');
+  const sent = BigInt(Buffer.concat(pieces).length);
+  await eventually(
+    async () =>
+      Buffer.from(await server.libc.getBytes(accepted, 'TCP_INFO', 160)).readBigUInt64LE(128) === sent ||
+      undefined,
+    'all segments',
+  );
+  return { fd, accepted, isn };
+}
+
+const MORE = Buffer.alloc(2_000, 'more');
+const SHORT = { pass: false, reason: 'short first segment: 4 of 28 bytes' };
+/** Both begin with the promised bytes. */
+const LATE = {
+  short: [PAYLOAD.subarray(0, 4), Buffer.concat([PAYLOAD.subarray(4), MORE])],
+  long: [PAYLOAD, MORE],
+} as const;
+
+describe.each([0, 2])('more segments before the inspection, net.ipv4.tcp_syncookies=%i', (cookies) => {
+  beforeAll(() => setSysctl(lab.server, 'net.ipv4.tcp_syncookies', cookies));
+  afterAll(() => setSysctl(lab.server, 'net.ipv4.tcp_syncookies', 1));
+
+  describe.each(['ipv4', 'ipv6'] as const)('%s', (family) => {
+    test.each([
+      { description: 'a short first segment is refused', pieces: LATE.short, expected: SHORT },
+      { description: 'a long one passes', pieces: LATE.long, expected: { pass: true } },
+    ])('$description, also when overtaken', async ({ pieces, expected }) => {
+      for (const lost of [false, true]) {
+        const { fd, accepted } = await segments(pieces, { family, lost });
+        expect(await server.libc.socketFilter(accepted)).toBe('bpf');
+        expect(await server.engine.inspectAccepted(accepted, protection)).toEqual(expected);
+        expect(await server.engine.inspectAccepted(accepted, protection)).toEqual(expected);
+        // From now on the connection costs nothing more.
+        expect(await server.libc.socketFilter(accepted)).toBe('none');
+        await client.app.close(fd);
+      }
+      expect(await server.libc.socketFilter(listener)).toBe('bpf');
+    });
+  });
+});
+
+test('a connection is not judged by an earlier one with the same addresses, ports and ISN', async () => {
+  // Without timestamps nothing makes the ISNs of two connections differ.
+  setSysctl(lab.client, 'net.ipv4.tcp_timestamps', 0);
+  const isns = new Set<number>();
+  for (const name of ['long', 'short', 'long'] as const) {
+    const { fd, accepted, isn } = await segments(LATE[name], { sourcePort: 30_000 });
+    isns.add(isn);
+    const expected = name === 'long' ? { pass: true } : SHORT;
+    expect(await server.engine.inspectAccepted(accepted, protection)).toEqual(expected);
+    // A reset: no TIME-WAIT keeps the port.
+    await client.libc.disconnect(fd);
+    await client.app.close(fd);
+  }
+  expect(isns.size).toBe(1);
+  setSysctl(lab.client, 'net.ipv4.tcp_timestamps', 1);
+});
+
+test('the next engine knows what the first segment was', async () => {
+  const { fd, accepted } = await segments(LATE.short);
+  await server.app.stopEngine(false);
+  await server.app.startEngine();
+  expect(await server.engine.inspectAccepted(accepted, protection)).toEqual(SHORT);
+  await client.app.close(fd);
+});
+
+test('a listener whose filter the application removed goes by what arrived', async () => {
+  const port = PORT + 1;
+  const unwatched = await startGuarded(server, 'ipv6', port, secret, { ...protection, kind: 'idle' });
+  await server.libc.setInt(unwatched, 'SO_DETACH_FILTER', 0);
+  const late = await segments(LATE.short, { to: { port, fd: unwatched } });
+  expect(await server.engine.inspectAccepted(late.accepted, protection)).toEqual({ pass: true });
+  const only = await segments([PAYLOAD.subarray(0, 4)], { to: { port, fd: unwatched } });
+  expect(await server.engine.inspectAccepted(only.accepted, protection)).toEqual(SHORT);
+  for (const { fd } of [late, only]) await client.app.close(fd);
+});
+
+test('a guard that changes its mode takes the filter on and off', async () => {
+  const port = PORT + 2;
+  const auth = { secret, protectedLength: 0 };
+  const changing = await startGuarded(server, 'ipv6', port, secret, { kind: 'idle' });
+  expect(await server.libc.socketFilter(changing)).toBe('none');
+  await server.engine.guard(changing, protection, auth);
+  expect(await server.libc.socketFilter(changing)).toBe('bpf');
+  const { fd, accepted } = await segments(LATE.short, { to: { port, fd: changing } });
+  expect(await server.engine.inspectAccepted(accepted, protection)).toEqual(SHORT);
+  await server.engine.guard(changing, auth, protection);
+  expect(await server.libc.socketFilter(changing)).toBe('none');
+  await client.app.close(fd);
 });
 
 test('with SYN cookies a connection may be accepted before its data: the result is pending', async () => {

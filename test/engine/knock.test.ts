@@ -20,6 +20,7 @@ vi.mock('../../ts/sys/libc.ts', async (original) => {
     getUint: (_: number, option: string) => numbers[option] ?? 0,
     setBytes: (_: number, option: string, value: Uint8Array) => calls.push(`${option} ${value.length}`),
     setInt: (_: number, option: string, value: number) => calls.push(`${option} ${value}`),
+    writeIsn: (_: number, isn: number) => calls.push(`ISN ${isn}`),
     connect: () => {
       calls.push('connect');
       state.tcp = 2;
@@ -64,6 +65,7 @@ describe('a client', () => {
     const engine = new KnockEngine();
     engine.defer(FD, peer);
     expect(calls).toEqual([
+      'ISN 0',
       'TCP_STEALTH 64',
       'TCP_FASTOPEN_CONNECT 1',
       'TCP_FASTOPEN_NO_COOKIE 1',
@@ -72,8 +74,18 @@ describe('a client', () => {
     expect(engine.phase(FD)).toBe('deferred');
     calls.length = 0;
     engine.arm(FD, peer, secret, new Uint8Array(4));
-    expect(calls).toEqual(['disconnect', 'TCP_STEALTH 64', 'TCP_STEALTH_INTEGRITY 4']);
+    expect(calls).toEqual(['disconnect', 'ISN 0', 'TCP_STEALTH 64', 'TCP_STEALTH_INTEGRITY 4']);
     expect(engine.phase(FD)).toBe('armed');
+    engine.close();
+  });
+
+  test('takes away the number of an earlier connect, which the kernel would keep', () => {
+    const engine = new KnockEngine();
+    engine.arm(FD, peer, secret);
+    engine.release(FD);
+    calls.length = 0;
+    engine.arm(FD, peer, secret);
+    expect(calls).toEqual(['ISN 0', 'TCP_STEALTH 64']);
     engine.close();
   });
 

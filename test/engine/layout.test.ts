@@ -13,16 +13,18 @@ import {
   MARK_BYTES,
   NOTE_VALUE_BYTES,
   refusalText,
+  SYN_BYTES,
 } from '../../ts/engine/stock/layout.ts';
 import { loadBpf, mapInfo } from '../../ts/sys/libbpf.ts';
 
 test('the codecs have the sizes that the kernel knows', () => {
   const armed = loadBpf('armed.bpf.o');
-  const sizes = [MAPS.armed, MAPS.notes].map((name) => mapInfo(armed.map(name)));
+  const sizes = [MAPS.armed, MAPS.notes, MAPS.syns].map((name) => mapInfo(armed.map(name)));
   armed.close();
   expect(sizes.map(({ name, valueSize }) => [name, valueSize])).toEqual([
     [MAPS.armed, MARK_BYTES],
     [MAPS.notes, NOTE_VALUE_BYTES],
+    [MAPS.syns, SYN_BYTES],
   ]);
   const guard = loadBpf('guard.bpf.o');
   const rodata = mapInfo(guard.map('.rodata')).valueSize;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { destinationOf } from '../../ts/stealth/destination.ts';
@@ -186,6 +187,32 @@ describe.each(KINDS.filter(({ mode }) => mode === 'integrity'))('$family, integr
       expect(result.stdout).toMatch(/ECONNRESET|EPIPE/);
       expect(packets.at(-1)?.flags).toMatch(/^RA?$/);
       expect(packets.at(-1)?.sourcePort).toBe(port);
+    });
+
+    /** The server accepts nothing until all segments are there. */
+    async function deviateWhileBusy(segments: readonly Buffer[]): Promise<Outcome> {
+      const busy = servers.get(port)?.child;
+      busy?.kill('SIGSTOP');
+      const outcome = deviate(segments);
+      await sleep(600);
+      busy?.kill('SIGCONT');
+      return outcome;
+    }
+
+    test('that sends a short first segment to a busy server is reset', async () => {
+      const { result, packets } = await unseen(port, () =>
+        deviateWhileBusy([PAYLOAD.subarray(0, 4), PAYLOAD.subarray(4)]),
+      );
+      expect(packets.filter(({ length }) => length > 0)).toHaveLength(2);
+      expect(result.stdout).toMatch(/ECONNRESET|EPIPE/);
+      expect(packets.at(-1)?.flags).toMatch(/^RA?$/);
+      expect(packets.at(-1)?.sourcePort).toBe(port);
+    });
+
+    test('that sends all protected bytes, then more, to a busy server is served', async () => {
+      const first = PAYLOAD.subarray(0, PROTECTED_LENGTH);
+      const served = await deviateWhileBusy([first, PAYLOAD.subarray(PROTECTED_LENGTH)]);
+      expect(served).toMatchObject({ status: 0, stdout: `${PAYLOAD.toString('hex')}\n` });
     });
 
     test('that changes a byte behind the protected ones is served', async () => {

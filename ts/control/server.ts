@@ -27,6 +27,7 @@ export class ControlServer {
   readonly #clients = new Set<Client>();
   readonly #buffer = Buffer.alloc(MAX_MESSAGE_SIZE);
   #unwatch: (() => void) | undefined;
+  #unfollow: (() => void) | undefined;
   #breather: NodeJS.Timeout | undefined;
 
   /** `listener` is a listening channel descriptor; the server owns it from here on. */
@@ -34,14 +35,27 @@ export class ControlServer {
     this.#listener = listener;
     this.#around = around;
     this.#unwatch = channel.watch(listener, () => this.#accept());
+    const { changes } = around.engine;
+    if (changes !== undefined) this.#unfollow = channel.watch(changes, () => this.#follow());
   }
 
   close(): void {
     clearTimeout(this.#breather);
     this.#unwatch?.();
     this.#unwatch = undefined;
+    this.#unfollow?.();
+    this.#unfollow = undefined;
     channel.close(this.#listener);
     for (const client of [...this.#clients]) this.#drop(client);
+  }
+
+  #follow(): void {
+    try {
+      this.#around.engine.follow();
+    } catch (error) {
+      // Whoever arms a socket next is told, too.
+      this.#around.log.error(`following the interfaces: ${error instanceof Error ? error.message : error}`);
+    }
   }
 
   #accept(): void {

@@ -4,6 +4,8 @@ import { EngineError, type Peer } from './engine.ts';
 import { TCP_STATE, tcpState } from './socket.ts';
 
 const EOPNOTSUPP = 95;
+/** RFC 9293 section 3.7.1. */
+const DEFAULT_MSS = 536;
 
 /** What a disconnect makes the socket forget though the application set it. */
 export interface Forgotten {
@@ -22,7 +24,9 @@ export function readForgotten(fd: number): Forgotten {
 
 /** Unset options read as their defaults before and after, and are left alone. */
 export function restoreForgotten(fd: number, before: Forgotten): void {
-  if (getUint(fd, 'TCP_MAXSEG') !== before.maxSegment) setInt(fd, 'TCP_MAXSEG', before.maxSegment);
+  // Unset, it reads as this default; after a SYN, as what the path carries, which is no setting either.
+  if (before.maxSegment !== DEFAULT_MSS && getUint(fd, 'TCP_MAXSEG') !== before.maxSegment)
+    setInt(fd, 'TCP_MAXSEG', before.maxSegment);
   if (getUint(fd, 'TCP_WINDOW_CLAMP') !== before.windowClamp)
     setInt(fd, 'TCP_WINDOW_CLAMP', before.windowClamp);
   if (getUint(fd, 'TCP_QUICKACK') !== before.quickAck) setInt(fd, 'TCP_QUICKACK', before.quickAck);

@@ -49,6 +49,10 @@ export interface Engine {
   readonly name: 'stock' | 'knock';
   /** True where the kernel checks the first segment itself, so that accepted sockets need no inspection. */
   readonly inspectsFirstSegment: boolean;
+  /** A descriptor that becomes readable when `follow` has something to do; undefined where there is never anything. */
+  readonly changes: number | undefined;
+  /** Catches up with interfaces that came, changed or went. */
+  follow(): void;
   /** Reads the phase; throws EngineError when the descriptor is not a TCP socket of this network namespace. */
   phase(fd: number): SocketPhase;
   /** Fakes a connect: connect() has said yes, the kernel has chosen route, source address and port, nothing is sent. */

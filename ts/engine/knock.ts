@@ -1,5 +1,6 @@
-import { getBytes, setBytes, setInt } from '../sys/libc.ts';
-import { deferConnect, type Forgotten, readForgotten, undoDeferral } from './deferral.ts';
+import { SysError } from '../sys/error.ts';
+import { getBytes, setBytes, setInt, writeIsn } from '../sys/libc.ts';
+import { deferConnect, type Forgotten, forbidDeferral, readForgotten, undoDeferral } from './deferral.ts';
 import {
   type ArmedToken,
   type Engine,
@@ -20,22 +21,42 @@ const LONGEST_PROTECTED = 0xffff;
 interface Known {
   readonly phase: SocketPhase;
   readonly forgotten: Forgotten;
+  /** A connect was made, or was about to be: the kernel may keep its sequence number for the next one. */
+  readonly numbered: boolean;
   readonly note: Uint8Array | undefined;
 }
 const UNKNOWN: Known = {
   phase: 'fresh',
   forgotten: { maxSegment: 0, windowClamp: 0, quickAck: 0 },
+  numbered: false,
   note: undefined,
 };
 
+const EPERM = 1;
+
+/** Takes away the sequence number that an earlier connect of an idle socket left. False without CAP_NET_ADMIN. */
+function takeNumberAway(fd: number): boolean {
+  try {
+    writeIsn(fd, 0);
+    return true;
+  } catch (error) {
+    if (error instanceof SysError && error.errno === EPERM) return false;
+    throw error;
+  }
+}
+
 /**
  * TCP Stealth on a kernel with the Knock patch, which computes and checks tokens itself. There STEALTH comes first
- * (INTEGRITY before it is EOPNOTSUPP), and setting it again ends integrity mode. Needs no privilege. What the
- * stock engine keeps in the kernel is kept here by SO_COOKIE, and is lost with this process.
+ * (INTEGRITY before it is EOPNOTSUPP), and setting it again ends integrity mode. What the stock engine keeps in
+ * the kernel is kept here by SO_COOKIE, and is lost with this process.
+ *
+ * Needs no privilege, except for a second connect of a socket, and so for a deferred one: the patch computes a token
+ * only where the socket has no sequence number yet. A disconnect leaves one behind, which only TCP_REPAIR takes away.
  */
 export class KnockEngine implements Engine {
   readonly name = 'knock';
   readonly inspectsFirstSegment = true;
+  readonly changes = undefined;
   readonly #namespace = ownNamespace();
   readonly #sysctls = new Sysctls();
   readonly #known = new Map<bigint, Known>();
@@ -58,8 +79,13 @@ export class KnockEngine implements Engine {
   /** The secret must be known later, but a random one now means that no plain SYN can leave even then. */
   defer(fd: number, peer: Peer): void {
     this.#expect(fd, 'fresh');
+    if (!takeNumberAway(fd)) {
+      throw new EngineError(
+        'to delay a connect until the protected bytes are known needs CAP_NET_ADMIN also on a kernel with the Knock patch: start the control process with it, or have the program set TCP_STEALTH_INTEGRITY itself before it connects',
+      );
+    }
     setBytes(fd, 'TCP_STEALTH', crypto.getRandomValues(new Uint8Array(64)));
-    this.#remember(fd, { phase: 'deferred', forgotten: readForgotten(fd) });
+    this.#remember(fd, { phase: 'deferred', forgotten: readForgotten(fd), numbered: true });
     try {
       deferConnect(fd, peer, this.#sysctls.read('blackholeTimeout'));
     } catch (error) {
@@ -70,14 +96,18 @@ export class KnockEngine implements Engine {
 
   /** The kernel computes the token when the SYN leaves: what is returned is 0. */
   arm(fd: number, _peer: Peer, secret: Uint8Array, payload?: Uint8Array): ArmedToken {
-    if (this.#expect(fd, 'fresh', 'armed', 'deferred') === 'deferred') {
-      undoDeferral(fd, this.#recall(fd).forgotten);
-    }
-    this.#remember(fd, { phase: 'armed' });
+    const phase = this.#expect(fd, 'fresh', 'armed', 'deferred');
+    const { forgotten, numbered } = this.#recall(fd);
+    if (phase === 'deferred') undoDeferral(fd, forgotten);
+    // Tried without the privilege too: a connect that found no route left no number, and with one the peer refuses.
+    if (numbered) takeNumberAway(fd);
+    this.#remember(fd, { phase: 'armed', numbered: true });
     setBytes(fd, 'TCP_STEALTH', secret);
     if (payload !== undefined) setBytes(fd, 'TCP_STEALTH_INTEGRITY', payload);
     return { isn: 0, tsval: 0 };
   }
+
+  follow(): void {}
 
   settle(_fd: number): undefined {
     return undefined;
@@ -86,8 +116,12 @@ export class KnockEngine implements Engine {
   /** The kernel can't be told to forget a secret: the socket's next connection still carries some token. */
   release(fd: number): void {
     const { phase, forgotten } = this.#recall(fd);
-    if (tcpState(fd) === TCP_STATE.synSent && (phase === 'deferred' || phase === 'armed')) {
+    const state = tcpState(fd);
+    if (state === TCP_STATE.synSent && (phase === 'deferred' || phase === 'armed')) {
       undoDeferral(fd, phase === 'deferred' ? forgotten : readForgotten(fd));
+    } else if (state === TCP_STATE.close && phase === 'deferred') {
+      // The deferred connect failed, or the application took it back: its next one is not to be delayed.
+      forbidDeferral(fd);
     }
     this.#remember(fd, { phase: 'fresh' });
   }

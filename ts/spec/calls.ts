@@ -78,9 +78,16 @@ const gathers = {
   after: 'forgets the descriptor once the bytes are with the kernel',
   untracked: straight,
 } as const;
+const withoutBytes = {
+  before:
+    'on a delayed connect: fails with EPROTONOSUPPORT, for the token must cover bytes that the library can see',
+  after: 'nothing',
+  untracked: straight,
+} as const;
 const hints = {
   when: 'tracked',
-  before: 'waits until another thread has written the protected bytes; after two seconds, explains on stderr why nothing arrives',
+  before:
+    'waits until another thread has written the protected bytes; after two seconds, explains on stderr why nothing arrives',
   after: 'nothing',
   untracked: straight,
 } as const;
@@ -247,6 +254,44 @@ export const calls: readonly CallSpec[] = [
   },
   { name: 'writev', returns: 'ssize_t', parameters: [fd, ...vector], origin: 'further', ...gathers },
   {
+    name: 'pwritev2',
+    returns: 'ssize_t',
+    parameters: [fd, ...vector, { type: 'off_t', name: 'offset' }, flags],
+    origin: 'further',
+    aliases: ['pwritev64v2'],
+    ...gathers,
+    before: `at offset -1, the end: ${gathers.before}`,
+  },
+  {
+    name: 'sendfile',
+    returns: 'ssize_t',
+    parameters: [
+      fd,
+      { type: 'int', name: 'source' },
+      { type: 'off_t *', name: 'offset' },
+      { type: 'size_t', name: 'length' },
+    ],
+    origin: 'further',
+    aliases: ['sendfile64'],
+    ...withoutBytes,
+    when: 'tracked',
+  },
+  {
+    name: 'splice',
+    returns: 'ssize_t',
+    parameters: [
+      { type: 'int', name: 'source' },
+      { type: 'off_t *', name: 'source_offset' },
+      { type: 'int', name: 'target' },
+      { type: 'off_t *', name: 'target_offset' },
+      { type: 'size_t', name: 'length' },
+      { type: 'unsigned int', name: 'flags' },
+    ],
+    origin: 'further',
+    ...withoutBytes,
+    when: 'always',
+  },
+  {
     name: 'read',
     returns: 'ssize_t',
     parameters: [fd, ...buffer],
@@ -333,6 +378,7 @@ export const calls: readonly CallSpec[] = [
   {
     name: 'dup2',
     returns: 'int',
+    aliases: ['__dup2'],
     parameters: [fd, { type: 'int', name: 'target' }],
     origin: 'further',
     ...copies,
@@ -349,7 +395,7 @@ export const calls: readonly CallSpec[] = [
     returns: 'int',
     parameters: [fd, { type: 'int', name: 'command' }],
     variadic: true,
-    aliases: ['fcntl64'],
+    aliases: ['fcntl64', '__fcntl'],
     origin: 'further',
     ...copies,
     before: 'F_DUPFD and F_DUPFD_CLOEXEC only',

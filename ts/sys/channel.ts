@@ -1,4 +1,3 @@
-import { closeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { artefact } from './artefacts.ts';
 import { checked, SysError } from './error.ts';
@@ -9,8 +8,9 @@ interface Native {
   accept(fd: number, identity: Int32Array): number;
   receive(fd: number, buffer: Buffer, descriptors: Int32Array): number;
   send(fd: number, buffer: Buffer, descriptors: Int32Array): number;
-  watch(fd: number, readable: () => void): unknown;
+  watch(fd: number, ready: () => void, writable: boolean): unknown;
   unwatch(handle: unknown): number;
+  close(fd: number): number;
 }
 
 const native = createRequire(import.meta.url)(artefact('knockify_native.node')) as Native;
@@ -65,15 +65,23 @@ export function send(fd: number, data: Uint8Array, descriptors: readonly number[
   checked('sendmsg', native.send(fd, bytes, Int32Array.from(descriptors)));
 }
 
-/** Calls back whenever the descriptor is readable; the returned function ends that, and must be called before closing. */
-export function watch(fd: number, readable: () => void): () => void {
-  const handle = native.watch(fd, readable);
+/**
+ * Calls back whenever the descriptor is readable (or writable, if that is asked for), and after an error of it. The
+ * returned function ends that, and must be called before closing.
+ */
+export function watch(
+  fd: number,
+  ready: () => void,
+  event: 'readable' | 'writable' = 'readable',
+): () => void {
+  const handle = native.watch(fd, ready, event === 'writable');
   if (typeof handle === 'number') throw new SysError('uv_poll', -handle);
   return () => {
     native.unwatch(handle);
   };
 }
 
+/** Not by way of node:fs, which in a worker thread warns of descriptors that it has not opened. */
 export function close(fd: number): void {
-  closeSync(fd);
+  checked('close', native.close(fd));
 }

@@ -1,49 +1,9 @@
 import { artefact } from './artefacts.ts';
 import { checked } from './error.ts';
 import { library } from './foreign.ts';
+import { OPTION, type OptionName } from './options.ts';
 
-export const SOL_SOCKET = 1;
-export const IPPROTO_IP = 0;
-export const IPPROTO_TCP = 6;
-
-/** The socket options in use, by the names that messages show. */
-export const OPTION = {
-  SO_REUSEADDR: [SOL_SOCKET, 2],
-  SO_TYPE: [SOL_SOCKET, 3],
-  SO_ERROR: [SOL_SOCKET, 4],
-  SO_REUSEPORT: [SOL_SOCKET, 15],
-  SO_PROTOCOL: [SOL_SOCKET, 38],
-  SO_DOMAIN: [SOL_SOCKET, 39],
-  SO_ATTACH_REUSEPORT_EBPF: [SOL_SOCKET, 52],
-  SO_COOKIE: [SOL_SOCKET, 57],
-  SO_NETNS_COOKIE: [SOL_SOCKET, 71],
-  IP_BIND_ADDRESS_NO_PORT: [IPPROTO_IP, 24],
-  IP_LOCAL_PORT_RANGE: [IPPROTO_IP, 51],
-  TCP_MAXSEG: [IPPROTO_TCP, 2],
-  TCP_DEFER_ACCEPT: [IPPROTO_TCP, 9],
-  TCP_WINDOW_CLAMP: [IPPROTO_TCP, 10],
-  TCP_INFO: [IPPROTO_TCP, 11],
-  TCP_QUICKACK: [IPPROTO_TCP, 12],
-  TCP_REPAIR: [IPPROTO_TCP, 19],
-  TCP_REPAIR_QUEUE: [IPPROTO_TCP, 20],
-  TCP_QUEUE_SEQ: [IPPROTO_TCP, 21],
-  TCP_TIMESTAMP: [IPPROTO_TCP, 24],
-  /** On a kernel with the Knock patch; TCP_CC_INFO, which can't be set, on all others. */
-  TCP_STEALTH: [IPPROTO_TCP, 26],
-  TCP_STEALTH_INTEGRITY: [IPPROTO_TCP, 27],
-  TCP_STEALTH_INTEGRITY_LEN: [IPPROTO_TCP, 28],
-  TCP_SAVE_SYN: [IPPROTO_TCP, 27],
-  TCP_SAVED_SYN: [IPPROTO_TCP, 28],
-  TCP_FASTOPEN_CONNECT: [IPPROTO_TCP, 30],
-  TCP_FASTOPEN_NO_COOKIE: [IPPROTO_TCP, 34],
-} as const satisfies Record<string, readonly [level: number, name: number]>;
-
-export type OptionName = keyof typeof OPTION;
-
-export const AF_INET = 2;
-export const AF_INET6 = 10;
-export const SOCK_STREAM = 1;
-export const IPPROTO_MPTCP = 262;
+export * from './options.ts';
 
 export const LOCK_SH = 1;
 export const LOCK_EX = 2;
@@ -59,6 +19,9 @@ const native = library(artefact('knockify_native.node'), {
   knk_disconnect: ['int', ['int']],
   knk_bind: ['int', ['int', 'pointer', 'int']],
   knk_getsockname: ['int', ['int', 'pointer', 'int']],
+  knk_getpeername: ['int', ['int', 'pointer', 'int']],
+  knk_socket_filter: ['int', ['int']],
+  knk_map_lookup: ['int', ['int', 'pointer', 'pointer']],
   knk_peek: ['int', ['int', 'pointer', 'int']],
   knk_socket: ['int', ['int', 'int', 'int']],
   knk_close: ['int', ['int']],
@@ -116,6 +79,35 @@ export function getsockname(fd: number): Buffer {
   const address = Buffer.alloc(128);
   return address.subarray(0, checked('getsockname', native.knk_getsockname(fd, address, address.length)));
 }
+
+/** The same for the other end; undefined on a socket that is not connected (any more). */
+export function getpeername(fd: number): Buffer | undefined {
+  const address = Buffer.alloc(128);
+  const length = native.knk_getpeername(fd, address, address.length);
+  return length === -ENOTCONN ? undefined : address.subarray(0, checked('getpeername', length));
+}
+
+const ENOTCONN = 107;
+
+/** What kind of filter (SO_ATTACH_FILTER, SO_ATTACH_BPF) is on the socket. Whose it is the kernel doesn't say. */
+export function socketFilter(fd: number): 'none' | 'classic' | 'bpf' {
+  const found = native.knk_socket_filter(fd);
+  if (found === -EACCES) return 'bpf';
+  return checked('getsockopt(SO_GET_FILTER)', found) === 0 ? 'none' : 'classic';
+}
+
+const EACCES = 13;
+
+/** A value of `size` bytes in a BPF map, undefined if there is none under the key. */
+export function readMap(map: number, key: Uint8Array, size: number): Buffer | undefined {
+  const value = Buffer.alloc(size);
+  const result = native.knk_map_lookup(map, key, value);
+  if (result === -ENOENT) return undefined;
+  checked('bpf(BPF_MAP_LOOKUP_ELEM)', result);
+  return value;
+}
+
+const ENOENT = 2;
 
 /** What has arrived, up to `length` bytes, without consuming it and without waiting. */
 export function peek(fd: number, length: number): Buffer {

@@ -2,14 +2,26 @@ import { createHash } from 'node:crypto';
 import { type BpfObject, loadBpf } from '../../sys/libbpf.ts';
 import { setInt } from '../../sys/libc.ts';
 import type { Protection } from '../engine.ts';
-import { encodeGuardConfig } from './layout.ts';
+import type { FirstSegments } from './firstSegments.ts';
+import { encodeGuardConfig, MAPS } from './layout.ts';
 
 /** How long a listener waits for the first segment before accept() sees the connection anyway, in seconds. */
 const FIRST_SEGMENT_SECONDS = 30;
 
+/** Prepared programs that are kept for the next listener with the same secret. */
+const MOST_LOADED = 32;
+
 /** One loaded program for each secret and mode; the listeners that use it keep it alive. */
 export class Guards {
   readonly #loaded = new Map<string, BpfObject>();
+  readonly #syns: number;
+  readonly #firstSegments: FirstSegments;
+
+  /** `syns`: descriptor of the map of SYNs, which the guards fill. */
+  constructor(syns: number, firstSegments: FirstSegments) {
+    this.#syns = syns;
+    this.#firstSegments = firstSegments;
+  }
 
   /** Attaches the guard. The socket must not listen yet: after that the kernel wouldn't take it. */
   attach(fd: number, { secret, protectedLength }: Protection): void {
@@ -21,6 +33,7 @@ export class Guards {
     if (!integrity) return;
     setInt(fd, 'TCP_SAVE_SYN', 1);
     setInt(fd, 'TCP_DEFER_ACCEPT', FIRST_SEGMENT_SECONDS);
+    this.#firstSegments.watch(fd);
   }
 
   /** Puts the guard in place of whatever program the listener's group has; `previous` is how it was guarded so far. */
@@ -30,6 +43,8 @@ export class Guards {
     if (integrity === previous.protectedLength > 0) return;
     setInt(fd, 'TCP_SAVE_SYN', integrity ? 1 : 0);
     setInt(fd, 'TCP_DEFER_ACCEPT', integrity ? FIRST_SEGMENT_SECONDS : 0);
+    if (integrity) this.#firstSegments.watch(fd);
+    else this.#firstSegments.unwatch(fd);
   }
 
   /** Only our own hold on the programs ends. */
@@ -38,15 +53,29 @@ export class Guards {
     this.#loaded.clear();
   }
 
+  /** Any client may bring any secret: the listeners keep the programs that they use alive, not we. */
+  #dropOldest(): void {
+    for (const [key, object] of this.#loaded) {
+      if (this.#loaded.size <= MOST_LOADED) return;
+      object.close();
+      this.#loaded.delete(key);
+    }
+  }
+
   #load(secret: Uint8Array, integrity: boolean): number {
     const key = createHash('sha256')
       .update(secret)
       .update(integrity ? 'integrity' : 'auth')
       .digest('hex');
     let object = this.#loaded.get(key);
-    if (object === undefined) {
-      object = loadBpf('guard.bpf.o', { rodata: encodeGuardConfig(secret, integrity) });
+    // Deleting first makes it the youngest.
+    this.#loaded.delete(key);
+    if (object !== undefined) this.#loaded.set(key, object);
+    else {
+      const maps = new Map([[MAPS.syns, this.#syns]]);
+      object = loadBpf('guard.bpf.o', { rodata: encodeGuardConfig(secret, integrity), maps });
       this.#loaded.set(key, object);
+      this.#dropOldest();
     }
     return object.program('knock_guard_listener');
   }

@@ -1,6 +1,7 @@
 import { integrityHash } from '../../stealth/token.ts';
 import { getBytes, peek, readReceiveSequence } from '../../sys/libc.ts';
 import type { Inspection, Protection } from '../engine.ts';
+import type { FirstSegments } from './firstSegments.ts';
 
 /** Offsets in struct tcp_info (linux/tcp.h). */
 const TCP_INFO = { size: 160, bytesReceived: 128, dataSegmentsIn: 152 } as const;
@@ -64,17 +65,25 @@ function isnOf(fd: number): number {
 
 /**
  * Draft section 3.2: the first segment must hold the protected bytes, and they must hash to the lower half of the
- * ISN. Where more than one segment has arrived, the kernel no longer tells how long the first one was.
+ * ISN. How long it was is on record, however many more have arrived since; without a record (`FirstSegments` says
+ * when) it is known only while there was no other, and of a longer stream just the bytes are checked.
  */
-export function inspect(fd: number, { secret, protectedLength }: Protection): Inspection {
-  const first = arrived(fd);
+export function inspect(
+  fd: number,
+  { secret, protectedLength }: Protection,
+  firstSegments: FirstSegments,
+): Inspection {
+  const { bytes, dataSegments } = arrived(fd);
   const payload = peek(fd, protectedLength);
-  const length = first.dataSegments === 1 ? Math.min(first.bytes, payload.length) : payload.length;
+  // A segment that overtook the first one is not readable yet. The end of the stream counts as a byte.
+  if (bytes === 0 && payload.length < protectedLength)
+    return { pass: false, reason: 'no first segment', pending: true };
+  const isn = isnOf(fd);
+  const first = firstSegments.lengthOf(fd, isn) ?? (dataSegments === 1 ? bytes : payload.length);
+  const length = Math.min(first, payload.length);
   if (length < protectedLength) {
-    const reason = `short first segment: ${length} of ${protectedLength} bytes`;
-    return first.dataSegments === 0 ? { pass: false, reason, pending: true } : { pass: false, reason };
+    return { pass: false, reason: `short first segment: ${length} of ${protectedLength} bytes` };
   }
-  const hash = isnOf(fd) & 0xffff;
-  if (integrityHash(secret, payload) !== hash) return { pass: false, reason: 'wrong first bytes' };
+  if (integrityHash(secret, payload) !== (isn & 0xffff)) return { pass: false, reason: 'wrong first bytes' };
   return { pass: true };
 }

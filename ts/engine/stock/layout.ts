@@ -1,9 +1,10 @@
+import type { Destination } from '../../stealth/destination.ts';
 import { NOTE_BYTES } from '../engine.ts';
 
 /** Mirrors native/bpf/layout.h. All integers are in host byte order, as C has them. */
 
 /** The maps' names carry KNOCK_LAYOUT. */
-export const MAPS = { armed: 'knock_armed_1', notes: 'knock_notes_1' } as const;
+export const MAPS = { armed: 'knock_armed_1', notes: 'knock_notes_1', syns: 'knock_syns_1' } as const;
 
 /** enum knock_phase. */
 export const PHASE = { free: 0, hold: 1, armed: 2, guarded: 3 } as const;
@@ -88,6 +89,31 @@ export function encodeNote(note: Uint8Array): Buffer {
 
 export function decodeNote(bytes: Buffer): Uint8Array {
   return Uint8Array.from(bytes.subarray(4, 4 + Math.min(bytes.readUInt32LE(), NOTE_BYTES)));
+}
+
+const TUPLE = { size: 36, source: 0, destination: 16, sourcePort: 32, destinationPort: 34 } as const;
+
+/** struct knock_tuple. */
+export function encodeTuple(source: Destination, destination: Destination): Buffer {
+  const bytes = Buffer.alloc(TUPLE.size);
+  bytes.set(source.address, TUPLE.source);
+  bytes.set(destination.address, TUPLE.destination);
+  bytes.writeUInt16BE(source.port, TUPLE.sourcePort);
+  bytes.writeUInt16BE(destination.port, TUPLE.destinationPort);
+  return bytes;
+}
+
+/** struct knock_syn: a SYN that carried the token, and what followed. */
+export interface Syn {
+  readonly isn: number;
+  /** Bytes that the first segment brought; 0 as long as none came. */
+  readonly first: number;
+}
+
+export const SYN_BYTES = 16;
+
+export function decodeSyn(bytes: Buffer): Syn {
+  return { isn: bytes.readUInt32LE(8), first: bytes.readUInt32LE(12) };
 }
 
 export const GUARD_CONFIG_BYTES = 68;

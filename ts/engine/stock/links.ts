@@ -63,7 +63,8 @@ export function vacantGeneration(): number {
 export class Links {
   readonly #programs: Readonly<Record<Direction, number>>;
   readonly #generation: number;
-  readonly #events: number;
+  /** Readable when interfaces have come, changed or gone. */
+  readonly events: number;
   /** Shared by all engines in the namespace, whichever process they are in. */
   readonly #lock: number;
   readonly #covered = new Set<number>();
@@ -74,7 +75,7 @@ export class Links {
     this.#generation = generation;
     this.#lock = openSync('/proc/self/ns/net', 'r');
     // Listen before looking: an interface that appears in between is seen twice, not missed.
-    this.#events = openLinks();
+    this.events = openLinks();
     try {
       flock(this.#lock, LOCK_SH);
       this.#coverAll();
@@ -87,7 +88,7 @@ export class Links {
   /** Covers the interfaces that have appeared since, and those that lost a filter. To be called before a SYN can leave. */
   follow(): void {
     try {
-      for (let events = drainLinks(this.#events); events.length > 0; events = drainLinks(this.#events)) {
+      for (let events = drainLinks(this.events); events.length > 0; events = drainLinks(this.events)) {
         for (const { index, lost } of events) {
           if (lost) this.#covered.delete(index);
           this.#cover(index);
@@ -110,7 +111,7 @@ export class Links {
   }
 
   #release(): void {
-    close(this.#events);
+    close(this.events);
     closeSync(this.#lock);
   }
 

@@ -20,6 +20,7 @@ import {
 import { assertTcpSocket, ownNamespace, TCP_STATE, tcpState } from '../socket.ts';
 import { Sysctls } from '../sysctls.ts';
 import { armDeferred } from './arming.ts';
+import { FirstSegments } from './firstSegments.ts';
 import { Guards } from './guards.ts';
 import { inspect } from './inspection.ts';
 import { decodeNote, encodeNote, MAPS, type Mark, NOTE_VALUE_BYTES, PHASE, refusalText } from './layout.ts';
@@ -41,13 +42,15 @@ function isClient(mark: Mark): boolean {
 export class StockEngine implements Engine {
   readonly name = 'stock';
   readonly inspectsFirstSegment = false;
+  readonly changes: number;
   readonly #namespace: bigint;
   readonly #sysctls: Sysctls;
   readonly #programs: BpfObject;
   readonly #links: Links;
   readonly #marks: Marks;
   readonly #notes: number;
-  readonly #guards = new Guards();
+  readonly #firstSegments: FirstSegments;
+  readonly #guards: Guards;
 
   /** Loads the programs and covers all interfaces, in place of a predecessor's. Throws SysError or EngineError. */
   constructor() {
@@ -61,10 +64,19 @@ export class StockEngine implements Engine {
     }
     this.#marks = new Marks(this.#programs.map(MAPS.armed));
     this.#notes = this.#programs.map(MAPS.notes);
+    const syns = this.#programs.map(MAPS.syns);
+    this.#firstSegments = new FirstSegments(syns);
+    this.#guards = new Guards(syns, this.#firstSegments);
     const egress = this.#programs.program('knock_egress');
-    // No program reads the notes; the tie keeps them for the next control process to find.
-    bindProgramMap(egress, this.#notes);
+    // The filters use neither; the tie keeps them for the next control process to find.
+    for (const map of [this.#notes, syns]) bindProgramMap(egress, map);
     this.#links = new Links({ egress, ingress: this.#programs.program('knock_ingress') }, generation);
+    this.changes = this.#links.events;
+  }
+
+  /** A socket that is delayed or armed may send by an interface that was not there when it was: cover that now. */
+  follow(): void {
+    this.#links.follow();
   }
 
   phase(fd: number): SocketPhase {
@@ -131,7 +143,7 @@ export class StockEngine implements Engine {
 
   inspectAccepted(fd: number, protection: Protection): Inspection {
     assertTcpSocket(fd, this.#namespace);
-    return inspect(fd, protection);
+    return inspect(fd, protection, this.#firstSegments);
   }
 
   readNote(fd: number): Uint8Array | undefined {
@@ -157,6 +169,7 @@ export class StockEngine implements Engine {
     this.#links.close(purge);
     this.#sysctls.close();
     this.#guards.close();
+    this.#firstSegments.close();
     this.#programs.close();
   }
 

@@ -1,14 +1,16 @@
 import { SysError } from '../../sys/error.ts';
 import { mapInfo, openMap, openProgram, programInfo } from '../../sys/libbpf.ts';
 import { close } from '../../sys/libc.ts';
-import { MAPS, MARK_BYTES, NOTE_VALUE_BYTES } from './layout.ts';
+import { MAPS, MARK_BYTES, NOTE_VALUE_BYTES, SYN_BYTES } from './layout.ts';
 import { predecessor, vacantGeneration } from './links.ts';
 
-/** BPF_MAP_TYPE_SK_STORAGE. */
+/** BPF_MAP_TYPE_SK_STORAGE and BPF_MAP_TYPE_LRU_HASH. */
 const SOCKET_STORAGE = 24;
-const VALUE_BYTES = new Map<string, number>([
-  [MAPS.armed, MARK_BYTES],
-  [MAPS.notes, NOTE_VALUE_BYTES],
+const LRU_HASH = 9;
+const KINDS = new Map<string, { readonly type: number; readonly valueSize: number }>([
+  [MAPS.armed, { type: SOCKET_STORAGE, valueSize: MARK_BYTES }],
+  [MAPS.notes, { type: SOCKET_STORAGE, valueSize: NOTE_VALUE_BYTES }],
+  [MAPS.syns, { type: LRU_HASH, valueSize: SYN_BYTES }],
 ]);
 const EPERM = 1;
 const ENOENT = 2;
@@ -27,7 +29,8 @@ function mapsOf(programId: number): Map<string, number> {
     for (const id of programInfo(program).maps) {
       const fd = openMap(id);
       const { name, type, valueSize } = mapInfo(fd);
-      if (type === SOCKET_STORAGE && VALUE_BYTES.get(name) === valueSize) maps.set(name, fd);
+      const kind = KINDS.get(name);
+      if (kind?.type === type && kind.valueSize === valueSize) maps.set(name, fd);
       else close(fd);
     }
     return maps;
@@ -51,7 +54,7 @@ export function inherit(): Inheritance {
   } catch (error) {
     if (!(error instanceof SysError && (error.errno === EPERM || error.errno === ENOENT))) throw error;
   }
-  if (maps.size === VALUE_BYTES.size) return { generation: 0, maps };
+  if (maps.size === KINDS.size) return { generation: 0, maps };
   for (const fd of maps.values()) close(fd);
   return { generation: vacantGeneration(), maps: new Map() };
 }

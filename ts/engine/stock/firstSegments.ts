@@ -1,0 +1,72 @@
+import type { Destination } from '../../stealth/destination.ts';
+import { SysError } from '../../sys/error.ts';
+import { type BpfObject, loadBpf } from '../../sys/libbpf.ts';
+import { AF_INET, getpeername, getsockname, readMap, setInt, socketFilter } from '../../sys/libc.ts';
+import { decodeSyn, encodeTuple, MAPS, SYN_BYTES } from './layout.ts';
+
+const EPERM = 1;
+const MAPPED = Buffer.from('00000000000000000000ffff', 'hex');
+
+/**
+ * How long the first segment of each connection was, by a socket filter on the listeners of integrity mode that
+ * records it in the map of SYNs. Every SYN that carries the token starts a new record, so that a connection never
+ * sees that of an earlier one with the same addresses and ports. Segments that GRO joined count as one.
+ *
+ * There is no record where the application has a filter of its own on the listener, which is left alone, or takes
+ * ours away; for guards that belong to a predecessor whose maps could not be taken over; and of a SYN that more
+ * than 16384 others came after.
+ */
+export class FirstSegments {
+  readonly #syns: number;
+  #object: BpfObject | undefined;
+
+  /** `syns`: descriptor of the map of SYNs. */
+  constructor(syns: number) {
+    this.#syns = syns;
+  }
+
+  /** Puts the filter on a listener, unless that has one; the sockets that it accepts inherit it. */
+  watch(listener: number): void {
+    if (socketFilter(listener) !== 'none') return;
+    this.#object ??= loadBpf('first.bpf.o', { maps: new Map([[MAPS.syns, this.#syns]]) });
+    setInt(listener, 'SO_ATTACH_BPF', this.#object.program('knock_first_segment'));
+  }
+
+  /** Takes the filter away, unless the application has locked it in its place (SO_LOCK_FILTER). */
+  unwatch(fd: number): void {
+    if (socketFilter(fd) !== 'bpf') return;
+    try {
+      setInt(fd, 'SO_DETACH_FILTER', 0);
+    } catch (error) {
+      if (!(error instanceof SysError && error.errno === EPERM)) throw error;
+    }
+  }
+
+  /**
+   * The bytes in the first segment of an accepted connection whose SYN had this ISN; undefined without a record.
+   * Once there is one, the filter has done its work and goes: it would cost every later segment a look-up.
+   */
+  lengthOf(fd: number, isn: number): number | undefined {
+    const peer = getpeername(fd);
+    if (peer === undefined) return undefined;
+    const record = readMap(this.#syns, encodeTuple(endpoint(peer), endpoint(getsockname(fd))), SYN_BYTES);
+    const syn = record && decodeSyn(record);
+    if (syn === undefined || syn.isn !== isn || syn.first === 0) return undefined;
+    this.unwatch(fd);
+    return syn.first;
+  }
+
+  /** Only our own hold on the program ends. */
+  close(): void {
+    this.#object?.close();
+    this.#object = undefined;
+  }
+}
+
+/** A `struct sockaddr`'s address as it is in the packets, 4 bytes also for an IPv4-mapped one, and port. */
+function endpoint(sockaddr: Buffer): Destination {
+  const port = sockaddr.readUInt16BE(2);
+  if (sockaddr.readUInt16LE(0) === AF_INET) return { address: sockaddr.subarray(4, 8), port };
+  const mapped = sockaddr.subarray(8, 20).equals(MAPPED);
+  return { address: sockaddr.subarray(mapped ? 20 : 8, 24), port };
+}

@@ -1,0 +1,46 @@
+export const SOL_SOCKET = 1;
+export const IPPROTO_IP = 0;
+export const IPPROTO_TCP = 6;
+export const IPPROTO_IPV6 = 41;
+
+/** The socket options in use, by the names that messages show. */
+export const OPTION = {
+  SO_REUSEADDR: [SOL_SOCKET, 2],
+  SO_TYPE: [SOL_SOCKET, 3],
+  SO_ERROR: [SOL_SOCKET, 4],
+  SO_REUSEPORT: [SOL_SOCKET, 15],
+  SO_DETACH_FILTER: [SOL_SOCKET, 27],
+  SO_PROTOCOL: [SOL_SOCKET, 38],
+  SO_DOMAIN: [SOL_SOCKET, 39],
+  SO_ATTACH_BPF: [SOL_SOCKET, 50],
+  SO_ATTACH_REUSEPORT_EBPF: [SOL_SOCKET, 52],
+  SO_COOKIE: [SOL_SOCKET, 57],
+  SO_NETNS_COOKIE: [SOL_SOCKET, 71],
+  IP_BIND_ADDRESS_NO_PORT: [IPPROTO_IP, 24],
+  IP_LOCAL_PORT_RANGE: [IPPROTO_IP, 51],
+  IPV6_V6ONLY: [IPPROTO_IPV6, 26],
+  TCP_MAXSEG: [IPPROTO_TCP, 2],
+  TCP_DEFER_ACCEPT: [IPPROTO_TCP, 9],
+  TCP_WINDOW_CLAMP: [IPPROTO_TCP, 10],
+  TCP_INFO: [IPPROTO_TCP, 11],
+  TCP_QUICKACK: [IPPROTO_TCP, 12],
+  TCP_REPAIR: [IPPROTO_TCP, 19],
+  TCP_REPAIR_QUEUE: [IPPROTO_TCP, 20],
+  TCP_QUEUE_SEQ: [IPPROTO_TCP, 21],
+  TCP_TIMESTAMP: [IPPROTO_TCP, 24],
+  /** On a kernel with the Knock patch; TCP_CC_INFO, which can't be set, on all others. */
+  TCP_STEALTH: [IPPROTO_TCP, 26],
+  TCP_STEALTH_INTEGRITY: [IPPROTO_TCP, 27],
+  TCP_STEALTH_INTEGRITY_LEN: [IPPROTO_TCP, 28],
+  TCP_SAVE_SYN: [IPPROTO_TCP, 27],
+  TCP_SAVED_SYN: [IPPROTO_TCP, 28],
+  TCP_FASTOPEN_CONNECT: [IPPROTO_TCP, 30],
+  TCP_FASTOPEN_NO_COOKIE: [IPPROTO_TCP, 34],
+} as const satisfies Record<string, readonly [level: number, name: number]>;
+
+export type OptionName = keyof typeof OPTION;
+
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+export const SOCK_STREAM = 1;
+export const IPPROTO_MPTCP = 262;
