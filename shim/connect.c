@@ -80,12 +80,16 @@ int hook_connect(int fd, const struct sockaddr *address, socklen_t size)
 
     struct session session;
     struct verdict verdict;
-    if (!control_connect(&session, fd, address, size, &verdict)) {
-        socket_abandon(fd);
-        return control_failed();
-    }
-    if (verdict.head.action == ACTION_PROCEED) {
+    for (int attempt = 1;; attempt++) {
+        if (!control_connect(&session, fd, address, size, &verdict)) {
+            socket_abandon(fd);
+            return control_failed();
+        }
+        if (verdict.head.action != ACTION_PROCEED)
+            break;
         int result = connect_now(&session, fd, address, size, verdict.head.follow);
+        if (result < 0 && errno == EADDRNOTAVAIL && attempt < PORT_ATTEMPTS)
+            continue;
         if (result == 0)
             errno = entry_errno;
         return result;

@@ -14,8 +14,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define DEFAULT_SOCKET "/run/knockify/control.sock"
-
 enum { TIMEOUT_SECONDS = 5 };
 
 static struct message_header header(enum message_id id)

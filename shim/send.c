@@ -102,6 +102,8 @@ static ssize_t still_pending(struct session *session, struct descriptor *entry, 
     return -1;
 }
 
+enum { PORT_TAKEN = -2 };
+
 static ssize_t send_first(struct session *session, int fd, struct descriptor *entry, const struct verdict *verdict,
                           const struct msghdr *message, int flags)
 {
@@ -110,6 +112,10 @@ static ssize_t send_first(struct session *session, int fd, struct descriptor *en
         bool patient = !(flags & MSG_DONTWAIT) || socket_nonblocking(fd);
         int connected = patient ? connect_armed(session, fd, peer, verdict->head.peer_size)
                                 : connect_without_waiting(session, fd, peer, verdict->head.peer_size);
+        if (connected < 0 && errno == EADDRNOTAVAIL) {
+            control_close(session);
+            return PORT_TAKEN;
+        }
         if (connected < 0 && (errno == EINPROGRESS || errno == EINTR))
             return still_pending(session, entry, errno == EINTR ? EINTR : EAGAIN);
         if (connected < 0)
@@ -121,16 +127,13 @@ static ssize_t send_first(struct session *session, int fd, struct descriptor *en
     return settle(session, fd, sent);
 }
 
-// Takes `message` over for a delayed descriptor.
-static ssize_t send_delayed(int fd, struct descriptor *entry, const struct msghdr *message, int flags)
+// One request to the control process, and what follows from it; PORT_TAKEN asks for another.
+static ssize_t attempt(int fd, struct descriptor *entry, const struct msghdr *message, size_t length, int flags)
 {
     int entry_errno = errno;
-    ssize_t length = total(message);
-    if (length == 0)
-        return 0;
     struct session session;
     struct verdict verdict;
-    if (!control_send(&session, fd, message->msg_iov, message->msg_iovlen, (size_t)length, &verdict)) {
+    if (!control_send(&session, fd, message->msg_iov, message->msg_iovlen, length, &verdict)) {
         if (errno == EFAULT)
             return -1;
         socket_abandon(fd); // gathered bytes are lost: nothing that comes after them may be sent
@@ -143,7 +146,7 @@ static ssize_t send_delayed(int fd, struct descriptor *entry, const struct msghd
         atomic_fetch_add(&entry->gathered, (uint32_t)length);
         control_close(&session);
         errno = entry_errno;
-        return length;
+        return (ssize_t)length;
     case ACTION_PROCEED:
     case ACTION_FLUSH:
         result = send_first(&session, fd, entry, &verdict, message, flags);
@@ -160,6 +163,22 @@ static ssize_t send_delayed(int fd, struct descriptor *entry, const struct msghd
         descriptor_forget(fd);
         return verdict_refuse(&verdict);
     }
+}
+
+// Takes `message` over for a delayed descriptor.
+static ssize_t send_delayed(int fd, struct descriptor *entry, const struct msghdr *message, int flags)
+{
+    ssize_t length = total(message), sent = PORT_TAKEN;
+    if (length == 0)
+        return 0;
+    for (int tries = 0; tries < PORT_ATTEMPTS && sent == PORT_TAKEN; tries++)
+        sent = attempt(fd, entry, message, (size_t)length, flags);
+    if (sent != PORT_TAKEN)
+        return sent;
+    descriptor_forget(fd);
+    socket_abandon(fd);
+    errno = EADDRNOTAVAIL;
+    return -1;
 }
 
 static struct descriptor *delayed(int fd)

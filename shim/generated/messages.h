@@ -22,6 +22,8 @@ enum {
     MAX_VERDICT_PATH = 4096,
 };
 
+#define DEFAULT_SOCKET "/run/knockify/control.sock"
+
 // The environment variables that go with every request.
 #define SETTING_VARIABLES { "KNOCK_SECRET", "KNOCK_INTLEN", "KNOCK_INTEGRITY_LEN", "KNOCK_INT_LEN", "KNOCK_LOGLVL", "KNOCK_TARGETS" }
 

@@ -185,10 +185,19 @@ describe('a connect with integrity', () => {
     deferred();
     const { one } = send('GET /index.html');
     one.receive(report(EINPROGRESS), []);
+    engine.current = 'foreign';
     const again = send('GET /index.html');
     expect(actionOf(again.verdict)).toBe('flush');
     again.one.receive(report(0), []);
     expect(engine.notes.size).toBe(0);
+  });
+
+  it('is armed anew when the SYN could not leave', () => {
+    deferred();
+    send('GET /index.html').one.end();
+    const again = send('GET /index.html');
+    expect(actionOf(again.verdict)).toBe('proceed');
+    expect(engine.calls.filter((call) => call.startsWith('arm'))).toHaveLength(2);
   });
 
   it('gives up when the second try brings other bytes', () => {

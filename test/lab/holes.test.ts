@@ -1,9 +1,20 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { capturing } from './capture.ts';
 import { startLighttpd } from './lighttpd.ts';
 import { syns } from './packets.ts';
-import { type Program, PYTHON, REPOSITORY, run, start, stop, untilListening } from './program.ts';
+import {
+  knockEnvironment,
+  type Program,
+  PYTHON,
+  REPOSITORY,
+  run,
+  start,
+  stop,
+  untilListening,
+} from './program.ts';
 import { MODES, openStealthLab, PROTECTED_LENGTH, portOf, SECRET, type StealthLab } from './stealthlab.ts';
 import { takeApart } from './syn.ts';
 
@@ -88,4 +99,25 @@ describe.each(MODES)('%s', (mode) => {
       expect(outcome).toMatchObject({ status: 0, stderr: '', stdout: 'HTTP/1.0 200\n' });
     },
   );
+});
+
+/** Which connect(2) of the program is the first to the server: those before are to the control process. */
+const REAL_CONNECT = { auth: 2, integrity: 3 } as const;
+
+test.each(MODES)('%s: another connection takes the port between arming and connecting', async (mode) => {
+  const { client, lab } = stealth;
+  const trace = join(lab.directory, `trace-${mode}`);
+  const program = join(lab.directory, 'contexts');
+  execFileSync('gcc', ['-w', '-pthread', join(REPOSITORY, 'test/programs/contexts.c'), '-o', program]);
+  const knock = knockEnvironment(stealth.knock(client, mode));
+  const command = [
+    ...['strace', '-f', '-o', trace, '-e', 'trace=connect'],
+    ...['-e', `inject=connect:error=EADDRNOTAVAIL:when=${REAL_CONNECT[mode]}`],
+    ...Object.entries(knock).flatMap(([name, value]) => ['-E', `${name}=${value}`]),
+    ...[program, 'main', String(portOf('ipv4', mode)), trace],
+  ];
+  const { result, packets } = await capturing(lab, () => run(client, command));
+  expect(readFileSync(trace, 'utf8')).toMatch(/sin_port.*EADDRNOTAVAIL.*INJECTED/);
+  expect(result).toMatchObject({ status: 0, stdout: '200\n', stderr: '' });
+  expect(syns(packets)).toHaveLength(1);
 });

@@ -11,7 +11,7 @@ import {
 } from '../../ts/spec/codec.ts';
 import { type FieldSpec, messages, settingVariables } from '../../ts/spec/messages.ts';
 
-function valueOf(field: FieldSpec): fc.Arbitrary<number | Uint8Array> {
+function anyValue(field: FieldSpec): fc.Arbitrary<number | Uint8Array> {
   switch (field.type) {
     case 'u8':
       return fc.integer({ min: 0, max: 0xff });
@@ -33,7 +33,7 @@ const anyMessage: fc.Arbitrary<Message> = fc.oneof(
     (spec) =>
       fc.record({
         kind: fc.constant(spec.name),
-        ...Object.fromEntries(spec.fields.map((field) => [field.name, valueOf(field)])),
+        ...Object.fromEntries(spec.fields.map((field) => [field.name, anyValue(field)])),
       }) as unknown as fc.Arbitrary<Message>,
   ),
 );

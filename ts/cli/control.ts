@@ -1,9 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ConfigError } from '../config/error.ts';
 import { EngineError } from '../engine/engine.ts';
+import { DEFAULT_SOCKET } from '../spec/messages.ts';
 import { SysError } from '../sys/error.ts';
-
-export const DEFAULT_SOCKET = '/run/knockify/control.sock';
 
 const DEFAULT_MODE = 0o660;
 

@@ -1,6 +1,6 @@
+import { DEFAULT_SOCKET } from '../spec/messages.ts';
 import * as channel from '../sys/channel.ts';
 import { SysError } from '../sys/error.ts';
-import { DEFAULT_SOCKET } from './control.ts';
 import type { Environment } from './preload.ts';
 
 /** Whether a control process serves at a path. `denied`: there is one, but not for this user. */

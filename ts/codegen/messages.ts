@@ -1,6 +1,7 @@
 import { type Layout, layouts, MAX_MESSAGE_SIZE } from '../spec/codec.ts';
 import {
   actions,
+  DEFAULT_SOCKET,
   HEADER_SIZE,
   MAX_PROTECTED_LENGTH,
   PROTOCOL_VERSION,
@@ -58,6 +59,8 @@ enum {
     PEER_SIZE = ${SOCKADDR_SIZE},
 ${blobs.join('\n')}
 };
+
+#define DEFAULT_SOCKET "${DEFAULT_SOCKET}"
 
 // The environment variables that go with every request.
 #define SETTING_VARIABLES { ${settingVariables.map((name) => `"${name}"`).join(', ')} }

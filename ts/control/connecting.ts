@@ -75,6 +75,9 @@ export class Connecting implements Dealings {
       case 'complete':
         return this.#arm(socket, result.connect, parseSockaddr(connect.sockaddr));
       case 'retry':
+        // Armed, but its SYN has not left: the port was taken meanwhile, or the library was interrupted.
+        if (engine.phase(socket) !== 'foreign')
+          return this.#arm(socket, result.connect, parseSockaddr(connect.sockaddr));
         this.#await(socket, result.connect);
         return verdict('flush', { logLevel, prefix: prefix(result.connect) });
       case 'mismatch':

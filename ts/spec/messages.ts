@@ -24,6 +24,9 @@ export interface MessageSpec {
 /** Raised whenever a struct changes: both sides refuse a peer of another version by name. */
 export const PROTOCOL_VERSION = 1;
 
+/** Where the control process listens, unless KNOCK_CONTROL or --socket says otherwise. */
+export const DEFAULT_SOCKET = '/run/knockify/control.sock';
+
 /** Longest KNOCK_INTLEN, and so the most payload that a send request carries. */
 export const MAX_PROTECTED_LENGTH = 1024;
 
