@@ -8,6 +8,7 @@
       "sources": [
         "shim/connect.c",
         "shim/control.c",
+        "shim/delayed.c",
         "shim/descriptors.c",
         "shim/hints.c",
         "shim/inherited.c",

@@ -45,8 +45,8 @@ static int unix_address(napi_env env, napi_value path, struct sockaddr_un *addre
     return 0;
 }
 
-// listen(path): a listening descriptor. The file is born without permissions for others.
-static napi_value channel_listen(napi_env env, napi_callback_info info)
+// Makes a socket for the path that is the call's one argument, and uses it: the descriptor, or -errno.
+static napi_value unix_socket(napi_env env, napi_callback_info info, int (*use)(int fd, const struct sockaddr_un *address))
 {
     size_t argc = 1;
     napi_value argv[1];
@@ -58,37 +58,40 @@ static napi_value channel_listen(napi_env env, napi_callback_info info)
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return number(env, -errno);
-    mode_t mask = umask(0177);
-    int bound = bind(fd, (struct sockaddr *)&address, sizeof(address));
-    int error = errno;
-    umask(mask);
-    if (bound < 0 || listen(fd, 4096) < 0) {
-        error = bound < 0 ? error : errno;
+    failed = use(fd, &address);
+    if (failed) {
         close(fd);
-        return number(env, -error);
+        return number(env, failed);
     }
     return number(env, fd);
+}
+
+static int bind_and_listen(int fd, const struct sockaddr_un *address)
+{
+    mode_t mask = umask(0177);
+    int bound = bind(fd, (const struct sockaddr *)address, sizeof(*address));
+    int error = errno;
+    umask(mask);
+    if (bound < 0)
+        return -error;
+    return listen(fd, 4096) < 0 ? -errno : 0;
+}
+
+static int connect_to(int fd, const struct sockaddr_un *address)
+{
+    return connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
+}
+
+// listen(path): a listening descriptor. The file is born without permissions for others.
+static napi_value channel_listen(napi_env env, napi_callback_info info)
+{
+    return unix_socket(env, info, bind_and_listen);
 }
 
 // connect(path): a connected descriptor.
 static napi_value channel_connect(napi_env env, napi_callback_info info)
 {
-    size_t argc = 1;
-    napi_value argv[1];
-    struct sockaddr_un address;
-    napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
-    int failed = unix_address(env, argv[0], &address);
-    if (failed)
-        return number(env, failed);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return number(env, -errno);
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-        int error = errno;
-        close(fd);
-        return number(env, -error);
-    }
-    return number(env, fd);
+    return unix_socket(env, info, connect_to);
 }
 
 // accept(fd, Int32Array(3) for pid, uid and gid): the client's descriptor.

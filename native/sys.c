@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/filter.h>
 #include <linux/netlink.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
@@ -67,6 +68,21 @@ int knk_socket_filter(int fd) {
   socklen_t instructions = 0;
 
   return getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL, &instructions) < 0 ? -errno : (int)instructions;
+}
+
+int knk_drop_all(int fd) {
+  struct sock_filter nothing = {.code = BPF_RET | BPF_K, .k = 0};
+  struct sock_fprog program = {.len = 1, .filter = &nothing};
+
+  return knk_setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+}
+
+int knk_drops_all(int fd) {
+  struct sock_filter first;
+  socklen_t instructions = 1;
+
+  if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, &first, &instructions) < 0) return 0;
+  return instructions == 1 && first.code == (BPF_RET | BPF_K) && first.k == 0;
 }
 
 int knk_map_lookup(int map, const void *key, void *value) {

@@ -30,6 +30,10 @@ KNK_EXPORT int knk_send(int fd, const void *bytes, int length);
 /* Whether the socket has a filter: 0 for none, the number of instructions of a classic BPF program, -EACCES for an
  * eBPF program. */
 KNK_EXPORT int knk_socket_filter(int fd);
+/* Lets no packet through to the socket. */
+KNK_EXPORT int knk_drop_all(int fd);
+/* 1 where that is in force. */
+KNK_EXPORT int knk_drops_all(int fd);
 /* Copies the value under `key` of a BPF map that is no per-CPU one. 0, or -ENOENT. */
 KNK_EXPORT int knk_map_lookup(int map, const void *key, void *value);
 /* Bytes read without consuming them and without waiting; 0 at end of stream. */

@@ -30,12 +30,26 @@ static int connect_now(struct session *session, int fd, const struct sockaddr *a
     int result = connect_armed(session, fd, address, size);
     int error = result < 0 ? errno : 0;
     // Interrupted, the connect goes on in the background.
-    if (control_report(session, error == EINTR ? EINPROGRESS : error))
+    if (control_report(session, error == EINTR ? EINPROGRESS : error)) {
         error = EPROTONOSUPPORT;
+        result = -1;
+    }
     if (entry && (error == 0 || error == EINPROGRESS || error == EINTR))
         descriptor_change(entry, DESCRIPTOR_ANNOUNCED);
     errno = error;
     return result;
+}
+
+// The kernel's pretence wakes nobody, and an edge-triggered epoll that had the socket before would wait for ever. Setting
+// this option, even to what it was, tells whoever waits that the socket is writable.
+static void wake(int fd)
+{
+    uint32_t least;
+    socklen_t size = sizeof(least);
+    int error = errno;
+    if (original_getsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &least, &size) == 0)
+        original_setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &least, size);
+    errno = error;
 }
 
 static int connect_later(int fd, const struct sockaddr *address, socklen_t size)
@@ -50,6 +64,7 @@ static int connect_later(int fd, const struct sockaddr *address, socklen_t size)
     if (address->sa_family == AF_INET) // as the kernel gives it: without padding
         memset(state.peer + offsetof(struct sockaddr_in, sin_zero), 0, sizeof(((struct sockaddr_in *)0)->sin_zero));
     if (descriptor_track(fd, &state)) {
+        wake(fd);
         hints_schedule(state.hint_at_ns);
         return 0;
     }
@@ -58,10 +73,17 @@ static int connect_later(int fd, const struct sockaddr *address, socklen_t size)
     return control_failed();
 }
 
+static bool is_delayed(int fd)
+{
+    struct descriptor *entry = descriptor_verify(fd);
+    return entry && atomic_load(&entry->kind) == DESCRIPTOR_DELAYED &&
+           socket_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0) != 0 && socket_state(fd) == STATE_SYN_SENT;
+}
+
 int hook_connect(int fd, const struct sockaddr *address, socklen_t size)
 {
     int entry_errno = errno;
-    if (!address || size < sizeof(address->sa_family))
+    if (!address || size < sizeof(address->sa_family) || size > sizeof(struct sockaddr_storage))
         return original_connect(fd, address, size);
     if (address->sa_family == AF_UNSPEC) {
         if (descriptor_tracked(fd))
@@ -71,6 +93,10 @@ int hook_connect(int fd, const struct sockaddr *address, socklen_t size)
     size_t least = address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : offsetof(struct sockaddr_in6, sin6_scope_id);
     if ((address->sa_family != AF_INET && address->sa_family != AF_INET6) || size < least || !socket_is_tcp(fd))
         return original_connect(fd, address, size);
+    if (is_delayed(fd)) { // the kernel would let a blocking one wait for a handshake that nobody has begun
+        errno = EISCONN;
+        return -1;
+    }
     // What is connecting, connected or listening gets EALREADY or EISCONN from the kernel. The kernel's word counts, not
     // ours: a listener that was shut down, or a delayed connect that was given up through a copy, would send a SYN.
     if (socket_state(fd) != STATE_CLOSE)

@@ -51,7 +51,7 @@ static bool open_session(struct session *session)
     struct timeval patience = {.tv_sec = TIMEOUT_SECONDS};
     const char *path = socket_path();
     session->fd = -1;
-    session->quiet = session->confirms = session->listens = false;
+    session->quiet = session->listens = false;
     if (strlen(path) >= sizeof(address.sun_path))
         return broken(session, "cannot name", ENAMETOOLONG);
     strcpy(address.sun_path, path);
@@ -158,39 +158,40 @@ static bool ask(struct session *session, struct request *request, struct verdict
     return verdict->head.action != ACTION_NEED_FILE || broken(session, "cannot understand", EPROTO);
 }
 
-bool control_connect(struct session *session, int fd, const struct sockaddr *address, socklen_t size, struct verdict *verdict)
+// Asks with the environment's settings and the rc file, whose places in the struct are given.
+static bool ask_with_settings(struct session *session, struct request *request, uint32_t *settings_length, uint32_t *rc_path_length,
+                              int32_t *rc_error, struct verdict *verdict)
 {
     struct settings settings;
-    struct message_connect message = {.header = header(MESSAGE_CONNECT), .peer_size = size < PEER_SIZE ? size : PEER_SIZE};
-    struct request request = {.descriptors = {fd}, .descriptor_count = 1};
-    session->call = "connect";
     settings_open_rc(&settings);
-    memcpy(message.peer, address, message.peer_size);
-    request_append(&request, &message, sizeof(message));
-    message.settings_length = settings_append_environment(&request);
-    message.rc_path_length = (uint32_t)strlen(settings.rc_path);
-    message.rc_error = settings.rc_error;
-    settings_append_rc(&request, &settings);
-    bool answered = ask(session, &request, verdict);
+    *settings_length = settings_append_environment(request);
+    *rc_path_length = (uint32_t)strlen(settings.rc_path);
+    *rc_error = settings.rc_error;
+    settings_append_rc(request, &settings);
+    bool answered = ask(session, request, verdict);
     settings_close_rc(&settings);
     return answered;
 }
 
+bool control_connect(struct session *session, int fd, const struct sockaddr *address, socklen_t size, struct verdict *verdict)
+{
+    struct message_connect message = {.header = header(MESSAGE_CONNECT), .peer_size = size < PEER_SIZE ? size : PEER_SIZE};
+    struct request request = {.descriptors = {fd}, .descriptor_count = 1};
+    session->call = "connect";
+    memcpy(message.peer, address, message.peer_size);
+    request_append(&request, &message, sizeof(message));
+    return ask_with_settings(session, &request, &message.settings_length, &message.rc_path_length, &message.rc_error, verdict);
+}
+
 bool control_listen(struct session *session, int fd, struct verdict *verdict)
 {
-    struct settings settings;
     struct message_listen message = {.header = header(MESSAGE_LISTEN)};
     struct request request = {.descriptors = {fd}, .descriptor_count = 1};
     session->call = "listen";
-    settings_open_rc(&settings);
     request_append(&request, &message, sizeof(message));
-    message.settings_length = settings_append_environment(&request);
-    message.rc_path_length = (uint32_t)strlen(settings.rc_path);
-    message.rc_error = settings.rc_error;
-    settings_append_rc(&request, &settings);
-    bool answered = ask(session, &request, verdict);
-    session->confirms = session->listens = true;
-    settings_close_rc(&settings);
+    bool answered =
+        ask_with_settings(session, &request, &message.settings_length, &message.rc_path_length, &message.rc_error, verdict);
+    session->listens = true;
     return answered;
 }
 
@@ -215,9 +216,7 @@ bool control_send(struct session *session, int fd, const struct iovec *parts, si
     }
     request_append(&request, &message, sizeof(message));
     request_append(&request, payload, message.payload_length);
-    bool answered = ask(session, &request, verdict);
-    session->confirms = true;
-    return answered;
+    return ask(session, &request, verdict);
 }
 
 bool control_option(struct session *session, int fd, int option, const void *value, socklen_t length, struct verdict *verdict)
@@ -243,16 +242,16 @@ bool control_accepted(struct session *session, int fd, int listener, struct verd
 bool control_report(struct session *session, int error)
 {
     struct verdict verdict;
-    bool waits = session->confirms || (error != 0 && error != EINPROGRESS);
-    // A listener whose guard nobody confirms is none; a connect that the network refused needs no explanation.
-    bool blamed = session->confirms && session->listens && error == 0;
-    struct message_report message = {.header = header(MESSAGE_REPORT), .error = error, .answer = waits};
+    // A listener whose guard nobody confirms is none.
+    bool blamed = session->listens && error == 0;
+    struct message_report message = {.header = header(MESSAGE_REPORT), .error = error};
     struct request request = {0};
     request_append(&request, &message, sizeof(message));
-    session->quiet = true; // the call itself is done; a control process that went away meanwhile changes nothing
+    // A connect is done, and a control process that went away meanwhile changes nothing.
+    session->quiet = !session->listens;
     if (!transmit(session, &request))
         return blamed;
-    if (waits && receive(session, &verdict))
+    if (receive(session, &verdict))
         blamed = verdict.head.action == ACTION_REFUSE;
     control_close(session);
     return blamed;

@@ -12,8 +12,7 @@
 struct session {
     int fd;
     bool quiet;       // a lost session needs no explanation any more
-    bool confirms;    // every report is answered: a listener may join a group without our guard; a note must be gone
-    bool listens;     // without that answer, the listener counts as unguarded
+    bool listens;     // without an answer to its report, the listener counts as unguarded
     const char *call; // the overridden call, for messages
 };
 
@@ -30,8 +29,8 @@ bool control_send(struct session *session, int fd, const struct iovec *parts, si
 bool control_option(struct session *session, int fd, int option, const void *value, socklen_t length, struct verdict *verdict);
 bool control_accepted(struct session *session, int fd, int listener, struct verdict *verdict);
 
-// Reports how the real call ended (an errno, or 0) and closes the session. For a call that failed for good, and for any
-// listen or send, waits for the control process's answer: true when it says that stealth, not the network, makes the call fail.
+// Reports how the real call ended (an errno, or 0), waits for the answer and closes the session: true when stealth, not the
+// network, makes the call fail. Waiting keeps a report from meeting the socket's next connect.
 bool control_report(struct session *session, int error);
 
 void control_close(struct session *session);

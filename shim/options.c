@@ -118,8 +118,12 @@ int hook_getpeername(int fd, struct sockaddr *address, socklen_t *size)
 {
     struct descriptor *entry;
     enum descriptor_kind kind = kind_of(fd, &entry);
-    if ((kind != DESCRIPTOR_DELAYED && kind != DESCRIPTOR_CONNECTING) || !address || !size || entry->peer_size == 0)
+    if (kind != DESCRIPTOR_DELAYED || entry->peer_size == 0)
         return original_getpeername(fd, address, size);
+    if (!address || !size || (int)*size < 0) {
+        errno = address && size ? EINVAL : EFAULT;
+        return -1;
+    }
     memcpy(address, entry->peer, *size < entry->peer_size ? *size : entry->peer_size);
     *size = entry->peer_size;
     return 0;

@@ -113,11 +113,9 @@ _Static_assert(offsetof(struct message_file, error) == 8, "file.error");
 struct message_report {
     struct message_header header;
     int32_t error; // errno of the call, 0 for success
-    uint32_t answer; // 1: the application waits for the verdict on it
 };
-_Static_assert(sizeof(struct message_report) == 16, "report");
+_Static_assert(sizeof(struct message_report) == 12, "report");
 _Static_assert(offsetof(struct message_report, error) == 8, "report.error");
-_Static_assert(offsetof(struct message_report, answer) == 12, "report.answer");
 
 // shim: the application sets one of the socket options of the Knock patch. Descriptors: socket.
 struct message_option {

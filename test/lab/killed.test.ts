@@ -37,7 +37,7 @@ const PORTS: Readonly<Record<Mode, number>> = { auth: 8400, integrity: 8401 };
 /** What the engine does to a socket, and how the control process speaks. */
 const CALLS = ['setsockopt', 'getsockopt', 'bpf', 'connect', 'sendmsg', 'recvmsg'] as const;
 /** More steps than any request has. */
-const TOO_MANY = 40;
+const TOO_MANY = 80;
 const ONE_LINE = /^knockify: [^\n]+\n$/;
 /** Each of these starts some dozens of control processes. */
 const PATIENCE = 180_000;

@@ -77,12 +77,10 @@ export class ControlSession {
    * call itself is done: a control process that went away meanwhile changes nothing.
    */
   async report(error: number): Promise<string | undefined> {
-    // Nothing can be wrong with a connection any more. A listener may have joined a group that has another guard.
-    const waits = error !== 0 || this.#purpose.call === 'listen';
     try {
-      this.#send({ kind: 'report', error, answer: waits ? 1 : 0 });
-      const verdict = waits ? await this.#verdict() : undefined;
-      return verdict && actionOf(verdict) === 'refuse' ? textOf(verdict) : undefined;
+      this.#send({ kind: 'report', error });
+      const verdict = await this.#verdict();
+      return actionOf(verdict) === 'refuse' ? textOf(verdict) : undefined;
     } catch (problem) {
       if (problem instanceof StealthError) return undefined;
       throw problem;

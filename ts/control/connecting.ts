@@ -90,12 +90,12 @@ export class Connecting implements Dealings {
     }
   }
 
-  report(error: number): Verdict | undefined {
+  report(error: number): Verdict {
     const armed = this.#armed;
     const { engine, log } = this.#around;
     this.#armed = undefined;
     const final = error !== 0 && error !== EINPROGRESS;
-    if (armed === undefined) return final ? verdict('pass') : undefined;
+    if (armed === undefined) return verdict('pass');
     clearTimeout(armed.timer);
     const { fd, connect } = armed;
     const reason = engine.settle(fd);
@@ -105,7 +105,6 @@ export class Connecting implements Dealings {
     if (next.state !== 'armed' && !(connect.announced && next.state === 'connected'))
       updateNote(engine, fd, { connect: undefined });
     if (reason !== undefined) this.#giveUp(fd, reason);
-    if (!final) return undefined;
     const { logLevel } = connect;
     return reason === undefined ? verdict('pass', { logLevel }) : refuse(reason, logLevel);
   }

@@ -38,10 +38,6 @@ function isOpen({ action }: Verdict): boolean {
   return OPEN.some((name) => actions.some(({ id, name: other }) => other === name && id === action));
 }
 
-function pass(): Verdict {
-  return verdict('pass');
-}
-
 /** Errors that are somebody's to mend; any other is a mistake of ours, and the log wants its trace. */
 const EXPECTED = [ConfigError, EngineError, SysError, FileError, TransitionError, RangeError] as const;
 
@@ -104,10 +100,7 @@ export class Session {
     const [socket, second] = descriptors;
     if (descriptors.length > (MOST_DESCRIPTORS[message.kind] ?? 0))
       return refuse(`a '${message.kind}' message came with ${descriptors.length} descriptors`);
-    if (message.kind === 'report') {
-      const verdict = this.#dealings?.report(message.error);
-      return message.answer ? (verdict ?? pass()) : undefined;
-    }
+    if (message.kind === 'report') return this.#dealings?.report(message.error) ?? verdict('pass');
     if (message.kind === 'file') return this.#file(message.error, socket);
     if (message.kind === 'verdict' || this.#asked)
       return refuse(`a '${message.kind}' message is out of order`);

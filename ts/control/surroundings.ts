@@ -27,7 +27,7 @@ export interface Credentials {
  * A verdict that has to wait for the network is handed to `answer` later.
  */
 export interface Dealings {
-  /** The application's real call has ended with this errno, or 0. Returns what it waits for, if anything. */
-  report(error: number): Verdict | undefined;
+  /** The application's real call has ended with this errno, or 0. */
+  report(error: number): Verdict;
   end(): void;
 }

@@ -53,7 +53,10 @@ export interface Engine {
   readonly changes: number | undefined;
   /** Catches up with interfaces that came, changed or went. */
   follow(): void;
-  /** Reads the phase; throws EngineError when the descriptor is not a TCP socket of this network namespace. */
+  /**
+   * Reads the phase; throws EngineError when the descriptor is not a TCP socket of this network namespace. `settle` and
+   * `release` rely on that having been asked: without a mark of ours on the socket they do nothing.
+   */
   phase(fd: number): SocketPhase;
   /** Fakes a connect: connect() has said yes, the kernel has chosen route, source address and port, nothing is sent. */
   defer(fd: number, peer: Peer): void;

@@ -123,7 +123,7 @@ export const messages = [
     id: 6,
     doc: 'shim: how the real call ended',
     descriptors: [],
-    fields: [outcome, { name: 'answer', type: 'u32', doc: '1: the application waits for the verdict on it' }],
+    fields: [outcome],
   },
   {
     name: 'option',

@@ -21,6 +21,8 @@ const native = library(artefact('knockify_native.node'), {
   knk_getsockname: ['int', ['int', 'pointer', 'int']],
   knk_getpeername: ['int', ['int', 'pointer', 'int']],
   knk_socket_filter: ['int', ['int']],
+  knk_drop_all: ['int', ['int']],
+  knk_drops_all: ['int', ['int']],
   knk_map_lookup: ['int', ['int', 'pointer', 'pointer']],
   knk_peek: ['int', ['int', 'pointer', 'int']],
   knk_socket: ['int', ['int', 'int', 'int']],
@@ -94,6 +96,15 @@ export function socketFilter(fd: number): 'none' | 'classic' | 'bpf' {
   const found = native.knk_socket_filter(fd);
   if (found === -EACCES) return 'bpf';
   return checked('getsockopt(SO_GET_FILTER)', found) === 0 ? 'none' : 'classic';
+}
+
+/** A classic socket filter that lets no packet through. */
+export function dropAll(fd: number): void {
+  checked('setsockopt(SO_ATTACH_FILTER)', native.knk_drop_all(fd));
+}
+
+export function dropsAll(fd: number): boolean {
+  return native.knk_drops_all(fd) === 1;
 }
 
 const EACCES = 13;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type BpfObject, loadBpf } from '../../sys/libbpf.ts';
-import { setInt } from '../../sys/libc.ts';
+import { dropAll, dropsAll, getUint, setInt, socketFilter } from '../../sys/libc.ts';
 import type { Protection } from '../engine.ts';
 import type { FirstSegments } from './firstSegments.ts';
 import { encodeGuardConfig, MAPS } from './layout.ts';
@@ -27,9 +27,13 @@ export class Guards {
   attach(fd: number, { secret, protectedLength }: Protection): void {
     const integrity = protectedLength > 0;
     const program = this.#load(secret, integrity);
+    // A socket that brings a reuseport program may not listen beside others (reuseport_cb, in the kernel's bind conflict
+    // check): one of the application's own group is guarded by `replace` once it listens, and deaf until then.
+    const inGroup = getUint(fd, 'SO_REUSEPORT') !== 0 && (socketFilter(fd) === 'none' || dropsAll(fd));
     // Set after the application's bind(), so that it doesn't change what bind() allows.
     setInt(fd, 'SO_REUSEPORT', 1);
-    setInt(fd, 'SO_ATTACH_REUSEPORT_EBPF', program);
+    if (inGroup) dropAll(fd);
+    else setInt(fd, 'SO_ATTACH_REUSEPORT_EBPF', program);
     if (!integrity) return;
     setInt(fd, 'TCP_SAVE_SYN', 1);
     setInt(fd, 'TCP_DEFER_ACCEPT', FIRST_SEGMENT_SECONDS);
@@ -40,6 +44,10 @@ export class Guards {
   replace(fd: number, { secret, protectedLength }: Protection, previous: Protection): void {
     const integrity = protectedLength > 0;
     setInt(fd, 'SO_ATTACH_REUSEPORT_EBPF', this.#load(secret, integrity));
+    if (dropsAll(fd)) {
+      setInt(fd, 'SO_DETACH_FILTER', 0);
+      if (integrity) this.#firstSegments.watch(fd);
+    }
     if (integrity === previous.protectedLength > 0) return;
     setInt(fd, 'TCP_SAVE_SYN', integrity ? 1 : 0);
     setInt(fd, 'TCP_DEFER_ACCEPT', integrity ? FIRST_SEGMENT_SECONDS : 0);

@@ -112,7 +112,6 @@ export class StockEngine implements Engine {
   }
 
   settle(fd: number): string | undefined {
-    assertTcpSocket(fd, this.#namespace);
     const mark = this.#marks.read(fd);
     if (mark.phase !== PHASE.armed) return undefined;
     restorePortRange(fd, mark.portRange);
@@ -124,7 +123,6 @@ export class StockEngine implements Engine {
 
   /** Without effect on a fresh socket that was never marked, and on one that is connected or listens. */
   release(fd: number): void {
-    assertTcpSocket(fd, this.#namespace);
     const mark = this.#marks.read(fd);
     if (!isClient(mark)) return;
     const state = tcpState(fd);

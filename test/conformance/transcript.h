@@ -1,0 +1,223 @@
+// What the conformance programs share: cases that are run by name, and a transcript of what every call returned.
+// `PROGRAM CASE PORT`: the services of peer.py are at 192.0.2.2, from PORT on. Nothing that varies is printed.
+#ifndef CONFORMANCE_TRANSCRIPT_H
+#define CONFORMANCE_TRANSCRIPT_H
+
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#pragma GCC diagnostic ignored "-Wunused-function"
+
+// Ports of peer.py, behind the first.
+enum service { ECHO, DIGEST, GREET, RESET, SLOW, HANGUP, CLOSED = 9, OWN = 10 };
+
+#define SERVER "192.0.2.2"
+#define NOBODY "192.0.2.66"          // packets to it are lost
+#define NO_NETWORK "203.0.113.1"     // no route
+#define NO_HOST "198.51.100.1"       // an unreachable route
+
+static const char request[] = "a request that is longer than what the token protects\n";
+enum { REQUEST = sizeof(request) - 1 };
+
+static int first_port;
+
+// Prints an expression, its value, its errno where it failed, and where it succeeded and changed errno all the same.
+#define SAY(expression) say(#expression, (errno = 0, (long)(expression)))
+
+static long say(const char *what, long result)
+{
+    int error = errno;
+    printf("%s = %ld%s%s\n", what, result, error ? " " : "", error ? strerrorname_np(error) : "");
+    errno = error;
+    return result;
+}
+
+static void say_events(const char *what, unsigned int events)
+{
+    static const struct {
+        unsigned int bit;
+        const char *name;
+    } names[] = {{POLLIN, "IN"}, {POLLPRI, "PRI"}, {POLLOUT, "OUT"}, {POLLERR, "ERR"}, {POLLHUP, "HUP"}, {POLLNVAL, "NVAL"}, {POLLRDHUP, "RDHUP"}};
+    printf("%s:", what);
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        if (events & names[i].bit)
+            printf(" %s", names[i].name);
+    printf("\n");
+}
+
+static int so_error(int fd)
+{
+    int error = -1;
+    socklen_t size = sizeof(error);
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    return error;
+}
+
+static void say_error(int fd)
+{
+    int error = so_error(fd);
+    printf("SO_ERROR: %s\n", error > 0 ? strerrorname_np(error) : error == 0 ? "none" : "unknown");
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void say_waited(int64_t since_ms, int64_t wanted_ms)
+{
+    int64_t took = now_ms() - since_ms;
+    printf("waited: %s\n", took + 2 < wanted_ms ? "too short" : took > wanted_ms + 3000 ? "too long" : "as told");
+}
+
+static struct sockaddr_in to(const char *address, int service)
+{
+    struct sockaddr_in peer = {.sin_family = AF_INET, .sin_port = htons((unsigned short)(first_port + service))};
+    inet_pton(AF_INET, address, &peer.sin_addr);
+    return peer;
+}
+
+static int connect_to(int fd, const char *address, int service)
+{
+    struct sockaddr_in peer = to(address, service);
+    return connect(fd, (struct sockaddr *)&peer, sizeof(peer));
+}
+
+static int tcp(int flags)
+{
+    return socket(AF_INET, SOCK_STREAM | flags, 0);
+}
+
+static int connected_to(int service, int flags)
+{
+    int fd = tcp(flags);
+    if (connect_to(fd, SERVER, service) < 0 && errno != EINPROGRESS)
+        printf("connect fails %s\n", strerrorname_np(errno));
+    return fd;
+}
+
+static int wait_for(int fd, short events)
+{
+    struct pollfd entry = {.fd = fd, .events = events};
+    poll(&entry, 1, 5000);
+    return entry.revents;
+}
+
+// Writes all, as a program does that minds EAGAIN. False, and a line, when it fails.
+static bool put(int fd, const void *data, size_t length)
+{
+    const char *next = data;
+    while (length > 0) {
+        ssize_t sent = send(fd, next, length, MSG_NOSIGNAL);
+        if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
+            wait_for(fd, POLLOUT);
+            continue;
+        }
+        if (sent < 0) {
+            printf("put: %s\n", strerrorname_np(errno));
+            return false;
+        }
+        next += sent;
+        length -= (size_t)sent;
+    }
+    return true;
+}
+
+// Reads what comes until `length` bytes are there, or the end. Prints it as text.
+static void say_got(int fd, size_t length)
+{
+    char text[4096];
+    size_t got = 0;
+    ssize_t result = 1;
+    while (got < length && got < sizeof(text) && result > 0) {
+        size_t room = (length < sizeof(text) ? length : sizeof(text)) - got;
+        result = recv(fd, text + got, room, 0);
+        if (result < 0 && errno == EAGAIN && wait_for(fd, POLLIN))
+            result = 1;
+        else if (result > 0)
+            got += (size_t)result;
+    }
+    while (got > 0 && text[got - 1] == '\n')
+        got--;
+    printf("got: \"%.*s\"%s%s\n", (int)got, text, result < 0 ? " then " : result == 0 ? " then the end" : "",
+           result < 0 ? strerrorname_np(errno) : "");
+}
+
+static void exchange(int fd)
+{
+    if (put(fd, request, REQUEST))
+        say_got(fd, REQUEST);
+}
+
+// Ends what is written to a DIGEST (or SLOW) and prints the server's account of it.
+static void finish(int fd)
+{
+    SAY(shutdown(fd, SHUT_WR));
+    say_got(fd, 100);
+    SAY(close(fd));
+}
+
+static int wait_child(pid_t child)
+{
+    int status = 0;
+    fflush(stdout);
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+struct conformance_case {
+    const char *name;
+    void (*run)(void);
+};
+static struct conformance_case cases[100];
+static int case_count;
+
+static void add_case(const char *name, void (*run)(void))
+{
+    cases[case_count++] = (struct conformance_case){name, run};
+}
+
+// The test reads names and texts from the source. SERVER_FIRST: the client does not speak first, so without integrity.
+#define CASE(name, text)                                                                                              \
+    static void name(void);                                                                                           \
+    __attribute__((constructor)) static void add_##name(void)                                                         \
+    {                                                                                                                 \
+        add_case(#name, name);                                                                                        \
+    }                                                                                                                 \
+    static void name(void)
+#define SERVER_FIRST(name, text) CASE(name, text)
+
+int main(int argc, char **argv)
+{
+    if (argc < 3)
+        return 2;
+    first_port = atoi(argv[2]);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    alarm(argc > 3 ? 60 : 5); // a call that never returns is a finding, too
+    for (int i = 0; i < case_count; i++) {
+        if (strcmp(cases[i].name, argv[1]) != 0)
+            continue;
+        cases[i].run();
+        return 0;
+    }
+    return 2;
+}
+
+#endif
