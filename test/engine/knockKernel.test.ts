@@ -132,6 +132,8 @@ describe.each(KINDS)('KNOCK_ENGINE=$choice $rights', ({ choice, before }) => {
         'control FASTOPEN_CONNECT',
         'control FASTOPEN_NO_COOKIE',
         'control connect',
+        // Tells whoever waits for the socket that it is writable.
+        'curl NOTSENT_LOWAT',
         'control disconnect',
         'control FASTOPEN_CONNECT',
         'control FASTOPEN_NO_COOKIE',
