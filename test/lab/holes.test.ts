@@ -16,7 +16,6 @@ import {
   untilListening,
 } from './program.ts';
 import { MODES, openStealthLab, PROTECTED_LENGTH, portOf, SECRET, type StealthLab } from './stealthlab.ts';
-import { takeApart } from './syn.ts';
 
 /** Ways around the guard, and around the delay, that a program may take without meaning to. */
 
@@ -73,20 +72,6 @@ test.each(['exec', 'forked'])('%s: the connections of a shared listener are insp
   expect(wrong.stdout).toBe('');
   expect(wrong.stderr).toContain('ConnectionResetError');
   await stop(program);
-});
-
-test('a guarded listener that connects instead sends a token', async () => {
-  const { client, server, lab } = stealth;
-  const command = [PYTHON, HOLES, 'connect', server.addresses.ipv4, String(portOf('ipv4', 'auth'))];
-  const { packets } = await capturing(lab, async () => {
-    const program = start(client, command, { knock: stealth.knock(client) });
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    return stop(program);
-  });
-  const [syn] = syns(packets);
-  if (syn === undefined) throw new Error('no SYN was sent');
-  const { computed, onTheWire } = takeApart(syn, SECRET);
-  expect(onTheWire).toBe(computed);
 });
 
 describe.each(MODES)('%s', (mode) => {

@@ -61,16 +61,6 @@ def forked():
     os.wait()
 
 
-def connect_after_listening():
-    """A guarded listener that is shut down and connects instead must not send a plain SYN."""
-    fd = socket.socket()
-    fd.bind(("", 0))
-    fd.listen()
-    fd.shutdown(socket.SHUT_RDWR)
-    fd.connect((address, port))
-    print(fd.recv(6).decode())
-
-
 def reading_thread(wait):
     """One thread waits for the answer before another one has written the request."""
     fd = socket.create_connection((address, port))
@@ -104,7 +94,6 @@ SCENARIOS = {
     "exec": over_exec,
     "inherited": inherited,
     "forked": forked,
-    "connect": connect_after_listening,
     "read-recv": lambda: reading_thread(lambda fd: None),
     "read-poll": lambda: reading_thread(wait_by_poll),
     "read-select": lambda: reading_thread(wait_by_select),
