@@ -15,7 +15,7 @@ import {
   stop,
   untilListening,
 } from './program.ts';
-import { MODES, openStealthLab, PROTECTED_LENGTH, portOf, SECRET, type StealthLab } from './stealthlab.ts';
+import { MODES, openStealthLab, PROTECTED_LENGTH, portOf, type StealthLab } from './stealthlab.ts';
 
 /** Ways around the guard, and around the delay, that a program may take without meaning to. */
 
