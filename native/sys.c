@@ -2,7 +2,6 @@
 #include "sys.h"
 
 #include <errno.h>
-#include <linux/bpf.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <linux/pkt_sched.h>
@@ -83,12 +82,6 @@ int knk_drops_all(int fd) {
 
   if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, &first, &instructions) < 0) return 0;
   return instructions == 1 && first.code == (BPF_RET | BPF_K) && first.k == 0;
-}
-
-int knk_map_lookup(int map, const void *key, void *value) {
-  union bpf_attr request = {.map_fd = (uint32_t)map, .key = (uintptr_t)key, .value = (uintptr_t)value};
-
-  return or_errno(syscall(SYS_bpf, BPF_MAP_LOOKUP_ELEM, &request, sizeof(request)));
 }
 
 int knk_peek(int fd, void *bytes, int length) {

@@ -34,8 +34,6 @@ KNK_EXPORT int knk_socket_filter(int fd);
 KNK_EXPORT int knk_drop_all(int fd);
 /* 1 where that is in force. */
 KNK_EXPORT int knk_drops_all(int fd);
-/* Copies the value under `key` of a BPF map that is no per-CPU one. 0, or -ENOENT. */
-KNK_EXPORT int knk_map_lookup(int map, const void *key, void *value);
 /* Bytes read without consuming them and without waiting; 0 at end of stream. */
 KNK_EXPORT int knk_peek(int fd, void *bytes, int length);
 KNK_EXPORT int knk_socket(int family, int type, int protocol);

@@ -24,7 +24,6 @@ export interface Credentials {
 
 /**
  * The half of a session that deals with one real call: what it leads to, and what its report means.
- * A verdict that has to wait for the network is handed to `answer` later.
  */
 export interface Dealings {
   /** The application's real call has ended with this errno, or 0. */

@@ -1,3 +1,6 @@
+import { endianness } from 'node:os';
+import { unmapped } from '../stealth/address.ts';
+import type { Destination } from '../stealth/destination.ts';
 import { SysError } from '../sys/error.ts';
 import {
   AF_INET,
@@ -71,17 +74,26 @@ export function tcpState(fd: number): number {
   return getBytes(fd, 'TCP_INFO', 1)[0] ?? 0;
 }
 
-/** The source address in network byte order (4 bytes also for an IPv4-mapped one) and the port; 0 if unbound. */
-export function localAddress(fd: number): { readonly address: Uint8Array; readonly port: number } {
-  const bytes = getsockname(fd);
-  const port = bytes.readUInt16BE(2);
-  if (bytes.readUInt16LE(0) === AF_INET) return { address: bytes.subarray(4, 8), port };
-  const address = bytes.subarray(8, 24);
-  return { address: isMapped(address) ? address.subarray(12) : address, port };
+/** Sizes of `struct sockaddr_in`, and of `struct sockaddr_in6` without its scope. */
+const SIZE_IN = 16;
+const SIZE_IN6 = 24;
+
+/** Address and port of a `struct sockaddr_in` or `sockaddr_in6`. Throws RangeError on anything else. */
+export function endpointOf(sockaddr: Uint8Array): Destination {
+  const view = new DataView(sockaddr.buffer, sockaddr.byteOffset, sockaddr.length);
+  const family = sockaddr.length < 2 ? -1 : view.getUint16(0, endianness() === 'LE');
+  if (family === AF_INET && sockaddr.length >= SIZE_IN)
+    return { port: view.getUint16(2), address: Uint8Array.from(sockaddr.subarray(4, 8)) };
+  if (family === AF_INET6 && sockaddr.length >= SIZE_IN6)
+    return { port: view.getUint16(2), address: unmapped(Uint8Array.from(sockaddr.subarray(8, 24))) };
+  throw new RangeError(
+    `socket address of family ${family} and ${sockaddr.length} bytes is neither IPv4 nor IPv6`,
+  );
 }
 
-function isMapped(address: Uint8Array): boolean {
-  return address.subarray(0, 10).every((b) => b === 0) && address[10] === 0xff && address[11] === 0xff;
+/** The source address and port of a socket; the port is 0 if it is unbound. */
+export function localAddress(fd: number): Destination {
+  return endpointOf(getsockname(fd));
 }
 
 const ANY_IPV6_BECOMES = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1);

@@ -143,13 +143,18 @@ function socketKey(fd: number): Buffer {
   return key;
 }
 
-/** A socket's value in a socket-storage map; undefined if it has none. */
-export function readStorage(map: number, fd: number, size: number): Buffer | undefined {
+/** A value of `size` bytes in a BPF map; undefined if there is none under the key. */
+export function readMapValue(map: number, key: Uint8Array, size: number): Buffer | undefined {
   const value = Buffer.alloc(size);
-  const result = libbpf.bpf_map_lookup_elem(map, socketKey(fd), value);
+  const result = libbpf.bpf_map_lookup_elem(map, key, value);
   if (result === -ENOENT) return undefined;
   checked('bpf_map_lookup_elem', result);
   return value;
+}
+
+/** A socket's value in a socket-storage map; undefined if it has none. */
+export function readStorage(map: number, fd: number, size: number): Buffer | undefined {
+  return readMapValue(map, socketKey(fd), size);
 }
 
 export function writeStorage(map: number, fd: number, value: Uint8Array): void {

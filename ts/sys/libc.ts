@@ -23,7 +23,6 @@ const native = library(artefact('knockify_native.node'), {
   knk_socket_filter: ['int', ['int']],
   knk_drop_all: ['int', ['int']],
   knk_drops_all: ['int', ['int']],
-  knk_map_lookup: ['int', ['int', 'pointer', 'pointer']],
   knk_peek: ['int', ['int', 'pointer', 'int']],
   knk_socket: ['int', ['int', 'int', 'int']],
   knk_close: ['int', ['int']],
@@ -108,17 +107,6 @@ export function dropsAll(fd: number): boolean {
 }
 
 const EACCES = 13;
-
-/** A value of `size` bytes in a BPF map, undefined if there is none under the key. */
-export function readMap(map: number, key: Uint8Array, size: number): Buffer | undefined {
-  const value = Buffer.alloc(size);
-  const result = native.knk_map_lookup(map, key, value);
-  if (result === -ENOENT) return undefined;
-  checked('bpf(BPF_MAP_LOOKUP_ELEM)', result);
-  return value;
-}
-
-const ENOENT = 2;
 
 /** What has arrived, up to `length` bytes, without consuming it and without waiting. */
 export function peek(fd: number, length: number): Buffer {

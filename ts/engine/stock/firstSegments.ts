@@ -1,11 +1,10 @@
-import type { Destination } from '../../stealth/destination.ts';
 import { SysError } from '../../sys/error.ts';
-import { type BpfObject, loadBpf } from '../../sys/libbpf.ts';
-import { AF_INET, getpeername, getsockname, readMap, setInt, socketFilter } from '../../sys/libc.ts';
+import { type BpfObject, loadBpf, readMapValue } from '../../sys/libbpf.ts';
+import { getpeername, setInt, socketFilter } from '../../sys/libc.ts';
+import { endpointOf, localAddress } from '../socket.ts';
 import { decodeSyn, encodeTuple, MAPS, SYN_BYTES } from './layout.ts';
 
 const EPERM = 1;
-const MAPPED = Buffer.from('00000000000000000000ffff', 'hex');
 
 /**
  * How long the first segment of each connection was, by a socket filter on the listeners of integrity mode that
@@ -49,7 +48,7 @@ export class FirstSegments {
   lengthOf(fd: number, isn: number): number | undefined {
     const peer = getpeername(fd);
     if (peer === undefined) return undefined;
-    const record = readMap(this.#syns, encodeTuple(endpoint(peer), endpoint(getsockname(fd))), SYN_BYTES);
+    const record = readMapValue(this.#syns, encodeTuple(endpointOf(peer), localAddress(fd)), SYN_BYTES);
     const syn = record && decodeSyn(record);
     if (syn === undefined || syn.isn !== isn || syn.first === 0) return undefined;
     this.unwatch(fd);
@@ -61,12 +60,4 @@ export class FirstSegments {
     this.#object?.close();
     this.#object = undefined;
   }
-}
-
-/** A `struct sockaddr`'s address as it is in the packets, 4 bytes also for an IPv4-mapped one, and port. */
-function endpoint(sockaddr: Buffer): Destination {
-  const port = sockaddr.readUInt16BE(2);
-  if (sockaddr.readUInt16LE(0) === AF_INET) return { address: sockaddr.subarray(4, 8), port };
-  const mapped = sockaddr.subarray(8, 20).equals(MAPPED);
-  return { address: sockaddr.subarray(mapped ? 20 : 8, 24), port };
 }
