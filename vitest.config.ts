@@ -1,13 +1,19 @@
 import { defineConfig } from 'vitest/config';
 
+/** Takes minutes, and programs that nothing else needs: `npm run test:programs`. */
+const PROGRAMS = 'test/programs/pairs.test.ts';
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     // ffi-napi crashes when a worker thread that loaded it ends.
     pool: 'forks',
     // The lab tests share two cores and one kernel: files run one after another.
     fileParallelism: false,
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    projects: [
+      { extends: true, test: { name: 'suite', include: ['test/**/*.test.ts'], exclude: [PROGRAMS] } },
+      { extends: true, test: { name: 'programs', include: [PROGRAMS] } },
+    ],
   },
 });

@@ -12,7 +12,8 @@ export const PYTHON = '/usr/bin/python3';
 /** How a program is put under the library. */
 export interface Knock {
   readonly control: string;
-  readonly secret: string;
+  /** Absent: the program brings none. */
+  readonly secret?: string | undefined;
   /** Protected length; absent or 0 is authentication only. */
   readonly intlen?: number | undefined;
   readonly loglevel?: number | undefined;
@@ -53,7 +54,7 @@ export function knockEnvironment(knock: Knock): Record<string, string> {
   return {
     LD_PRELOAD: LIBRARY,
     KNOCK_CONTROL: knock.control,
-    KNOCK_SECRET: knock.secret,
+    ...(knock.secret === undefined ? {} : { KNOCK_SECRET: knock.secret }),
     ...(knock.intlen ? { KNOCK_INTLEN: String(knock.intlen) } : {}),
     ...(knock.loglevel === undefined ? {} : { KNOCK_LOGLVL: String(knock.loglevel) }),
     ...(knock.targets === undefined ? {} : { KNOCK_TARGETS: knock.targets }),

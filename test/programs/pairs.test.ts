@@ -1,0 +1,107 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { syns } from '../lab/packets.ts';
+import { REPOSITORY } from '../lab/program.ts';
+import { MODES, type Mode, openStealthLab, SECRET, type StealthLab } from '../lab/stealthlab.ts';
+import { firstSegmentAfter, takeApart } from '../lab/syn.ts';
+import type { Pair } from './pair.ts';
+import { Findings, render } from './report.ts';
+import { PAIRS } from './table.ts';
+import { type Attempt, type ClientKind, Trials } from './trial.ts';
+
+/** Real programs, with nothing changed in them: nothing notices the library, and nobody else gets in. */
+
+const findings = new Findings();
+let stealth: StealthLab;
+let trials: Trials;
+
+beforeAll(async () => {
+  stealth = await openStealthLab();
+  trials = new Trials(stealth);
+});
+afterAll(async () => {
+  await trials?.close();
+  stealth?.close();
+});
+
+/** A test whose success is part of what the docs say of these pairs. */
+function finding(pairs: readonly Pair[], mode: Mode, check: string, work: () => void | Promise<void>): void {
+  for (const pair of pairs) findings.expected(pair, mode, check);
+  test(check, async () => {
+    await work();
+    for (const pair of pairs) findings.proved(pair, mode, check);
+  });
+}
+
+/** What every SYN of the capture and its answer must be. */
+function expectTokens(pair: Pair, mode: Mode, { packets }: Attempt): void {
+  const length = mode === 'integrity' ? Number(pair.integrity) : 0;
+  const sent = syns(packets);
+  expect(sent.length).toBeGreaterThanOrEqual(pair.connections ?? 1);
+  const taken = sent.map((syn) => {
+    const first = firstSegmentAfter(syn, packets);
+    return takeApart(syn, SECRET, length === 0 ? undefined : first.subarray(0, length));
+  });
+  expect(taken.map(({ onTheWire }) => onTheWire)).toEqual(taken.map(({ computed }) => computed));
+}
+
+/** Every SYN, and there is one, got a closed port's answer, and nothing else came. */
+function expectRefusal(pair: Pair, { outcome, packets }: Attempt): void {
+  const sent = syns(packets);
+  expect(sent.length).toBeGreaterThan(0);
+  const answers = packets.filter(({ flags }) => flags !== 'S');
+  expect(answers.map(({ flags, destinationPort }) => [flags, destinationPort])).toEqual(
+    sent.map(({ sourcePort }) => ['RA', sourcePort]),
+  );
+  expect(outcome.status).not.toBe(0);
+  expect(`${outcome.stdout}${outcome.stderr}`).toMatch(pair.refusal ?? /refused/i);
+}
+
+describe.each(PAIRS)('$name to $server.name', (pair) => {
+  describe.each(MODES)('%s', (mode) => {
+    if (mode === 'integrity' && typeof pair.integrity === 'string') {
+      finding([pair], mode, `waits for ever: ${pair.integrity}`, async () => {
+        expect(syns((await trials.held(pair)).packets)).toEqual([]);
+      });
+      return;
+    }
+    let attempt: (kind: ClientKind) => Attempt;
+    beforeAll(async () => {
+      attempt = await trials.attempts(pair, mode);
+    });
+
+    finding([pair], mode, 'works, every SYN with its token', async () => {
+      const works = attempt('with the secret');
+      const { place, program } = await trials.server(pair, mode);
+      expect(works.outcome.stderr).not.toContain('knockify');
+      await pair.prove(works.outcome, place, program);
+      expectTokens(pair, mode, works);
+    });
+
+    for (const kind of ['without the library', 'with another secret'] as const) {
+      finding([pair], mode, `refused ${kind}`, () => expectRefusal(pair, attempt(kind)));
+    }
+
+    finding([pair], mode, 'fails without a secret, and sends no SYN', () => {
+      const { outcome, packets } = attempt('without a secret');
+      expect(syns(packets)).toEqual([]);
+      expect(outcome.status).not.toBe(0);
+      expect(outcome.stderr).toContain('there is no secret');
+    });
+  });
+});
+
+const SERVERS = [...new Set(PAIRS.map(({ server }) => server))];
+
+describe.each(SERVERS)('$name', (server) => {
+  const pairs = PAIRS.filter((pair) => pair.server === server);
+  finding(pairs, 'auth', 'the server does not listen without a secret', async () => {
+    const { outcome, listened } = await trials.withoutSecret(server);
+    expect(listened).toBe(false);
+    expect(outcome.stderr).toContain('there is no secret');
+  });
+});
+
+test('docs/programs.md is what these tests found', async () => {
+  await expect(render(PAIRS, findings)).toMatchFileSnapshot(join(REPOSITORY, 'docs/programs.md'));
+});

@@ -1,0 +1,65 @@
+import { MODES, type Mode } from '../lab/stealthlab.ts';
+import type { Pair } from './pair.ts';
+
+/** docs/programs.md: what the tests saw of every pair. */
+
+const START = `<!-- Verified by test/programs/pairs.test.ts. Do not edit; run: npm run test:programs -- -u -->
+
+# Programs that work
+
+Each of these pairs ran in a lab of two network namespaces on an unmodified kernel, nothing in the programs changed.
+*Works* means:
+
+- both ends under the library with one secret: the data arrived and was compared, and every SYN on the wire carried its
+  token (with integrity also the hash of the bytes that followed it);
+- the client without the library, or with another secret: refused, with the answer of a closed port to every SYN;
+- the client under the library without a secret: it fails and sends no SYN;
+- the server under the library without a secret: it never listens.
+
+A client under the library also reaches servers that are not hidden, in authentication mode: to them its SYN is like any
+other. \`KNOCK_TARGETS\` is there to leave such servers out.
+Authentication ran over IPv4, integrity over IPv6. Its column has the protected length, \`KNOCK_INTLEN\`.
+
+| client | server | authentication | integrity |
+|---|---|---|---|
+`;
+
+/** What has been proved so far, check by check. */
+export class Findings {
+  readonly #checks = new Map<string, boolean>();
+
+  /** Before it is known: that there is such a check. */
+  expected(pair: Pair, mode: Mode, check: string): void {
+    this.#checks.set(this.#key(pair, mode, check), false);
+  }
+
+  proved(pair: Pair, mode: Mode, check: string): void {
+    const key = this.#key(pair, mode, check);
+    if (!this.#checks.has(key)) throw new Error(`nobody announced ${key}`);
+    this.#checks.set(key, true);
+  }
+
+  /** Whether all announced checks of a pair were proved. */
+  holds(pair: Pair, mode: Mode): boolean {
+    const start = this.#key(pair, mode, '');
+    const all = [...this.#checks].filter(([key]) => key.startsWith(start));
+    return all.length > 0 && all.every(([, proved]) => proved);
+  }
+
+  #key(pair: Pair, mode: Mode, check: string): string {
+    return `${pair.name}\n${pair.server.name}\n${mode}\n${check}`;
+  }
+}
+
+export function render(pairs: readonly Pair[], findings: Findings): string {
+  const rows = pairs.map((pair) => {
+    const cells = MODES.map((mode) => (findings.holds(pair, mode) ? verdict(pair, mode) : 'FAILS'));
+    return `| ${[pair.name, pair.server.name, ...cells].join(' | ')} |`;
+  });
+  return `${START}${rows.join('\n')}\n`;
+}
+
+function verdict({ integrity }: Pair, mode: Mode): string {
+  if (mode === 'auth') return 'works';
+  return typeof integrity === 'number' ? `works, ${integrity} bytes` : `no: ${integrity}`;
+}

@@ -1,0 +1,173 @@
+import { chmodSync, mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { capturing } from '../lab/capture.ts';
+import type { Packet } from '../lab/packets.ts';
+import {
+  type Knock,
+  listeningPorts,
+  type Outcome,
+  type Program,
+  run,
+  start,
+  stop,
+  until,
+  untilListening,
+  untilSays,
+} from '../lab/program.ts';
+import { type Mode, SECRET, type StealthLab } from '../lab/stealthlab.ts';
+import type { Invocation, Pair, Place, Server } from './pair.ts';
+
+/** Runs the ends of a pair, with and without the library, and tells what came of it and what was on the wire. */
+
+export interface Attempt {
+  readonly outcome: Outcome;
+  /** What the client sent and got while it ran. */
+  readonly packets: readonly Packet[];
+}
+
+interface Running {
+  readonly program: Program;
+  readonly place: Place;
+}
+
+/** What puts a client under the library, or leaves it out. */
+export const CLIENTS = {
+  'without the library': () => undefined,
+  'with another secret': (knock) => ({ ...knock, secret: `not ${SECRET}` }),
+  'without a secret': (knock) => ({ ...knock, secret: undefined }),
+  // Last: it shows that the others met a server that was there, and a server may serve once only.
+  'with the secret': (knock) => knock,
+} satisfies Record<string, (knock: Knock) => Knock | undefined>;
+
+export type ClientKind = keyof typeof CLIENTS;
+
+/** As long as the kernel lets a client of a lost server wait, and less than a test may take. */
+const TIMEOUT = 20_000;
+const FIRST_PORT = 9000;
+
+export class Trials {
+  readonly #stealth: StealthLab;
+  readonly #running = new Map<Server, Map<Mode, Promise<Running>>>();
+  #ports = FIRST_PORT;
+
+  constructor(stealth: StealthLab) {
+    this.#stealth = stealth;
+  }
+
+  /** Every kind of client in turn against the hidden server. */
+  async attempts(pair: Pair, mode: Mode): Promise<(kind: ClientKind) => Attempt> {
+    const { place } = await this.#serving(pair, mode);
+    const kinds = Object.keys(CLIENTS) as ClientKind[];
+    const outcomes: Outcome[] = [];
+    const begun: number[] = [];
+    const { packets } = await this.#capturing(place, async () => {
+      for (const kind of kinds) {
+        // The clock that cuts the capture in pieces ticks in milliseconds.
+        await sleep(2);
+        begun.push(Date.now() / 1000);
+        outcomes.push(await this.#client(pair, place, CLIENTS[kind](this.#knock('client', pair, mode))));
+      }
+    });
+    return (kind) => {
+      const i = kinds.indexOf(kind);
+      const outcome = outcomes[i];
+      const from = begun[i] ?? 0;
+      const end = begun[i + 1] ?? Number.POSITIVE_INFINITY;
+      if (outcome === undefined) throw new Error(`no client ran ${kind}`);
+      return { outcome, packets: packets.filter(({ time }) => time >= from && time < end) };
+    };
+  }
+
+  /** The hidden server that `attempts` uses. */
+  async server(pair: Pair, mode: Mode): Promise<Running> {
+    return this.#serving(pair, mode);
+  }
+
+  /** A client of a protocol in which the server speaks first waits for ever: what the library says of it. */
+  async held(pair: Pair): Promise<Attempt> {
+    const { place } = await this.#serving(pair, 'integrity');
+    const { result, packets } = await this.#capturing(place, async () => {
+      const { command, ...options } = pair.client(place);
+      const knock = this.#knock('client', pair, 'integrity');
+      const program = start(this.#stealth.client, command, { ...options, knock });
+      await untilSays(program, 'waits for an answer');
+      return stop(program);
+    });
+    return { outcome: result, packets };
+  }
+
+  /** The server under the library, which has no secret: what it says, and whether it ever listened. */
+  async withoutSecret(server: Server): Promise<{ outcome: Outcome; listened: boolean }> {
+    const place = await this.#place(server, 'auth');
+    const knock = { ...this.#stealth.knock(this.#stealth.server), secret: undefined };
+    const program = this.#start(server.invocation(place), knock);
+    let listened = false;
+    await until(`the end of ${server.name}, or a complaint`, () => {
+      listened ||= listeningPorts(this.#stealth.controls.server.program.pid).includes(place.port);
+      return !program.isRunning() || program.stderr().includes('there is no secret');
+    });
+    listened ||= listeningPorts(this.#stealth.controls.server.program.pid).includes(place.port);
+    return { outcome: await stop(program, server.signal), listened };
+  }
+
+  /** Ends all servers. */
+  async close(): Promise<void> {
+    for (const [server, modes] of this.#running) {
+      for (const running of modes.values()) {
+        const { program } = await running;
+        await stop(program, server.signal);
+      }
+    }
+  }
+
+  #capturing<T>(place: Place, work: () => Promise<T>): Promise<{ result: T; packets: Packet[] }> {
+    return capturing(this.#stealth.lab, work, { filter: `tcp port ${place.port}` });
+  }
+
+  #knock(end: 'client' | 'server', pair: Pair, mode: Mode): Knock {
+    const knock = this.#stealth.knock(this.#stealth[end], mode);
+    return mode === 'integrity' && typeof pair.integrity === 'number'
+      ? { ...knock, intlen: pair.integrity }
+      : knock;
+  }
+
+  #client({ client }: Pair, place: Place, knock: Knock | undefined): Promise<Outcome> {
+    const { command, ...options } = client(place);
+    return run(this.#stealth.client, command, { ...options, knock, timeout: TIMEOUT });
+  }
+
+  #start({ command, ...options }: Invocation, knock: Knock): Program {
+    return start(this.#stealth.server, command, { ...options, knock });
+  }
+
+  #serving(pair: Pair, mode: Mode): Promise<Running> {
+    const modes = this.#running.get(pair.server) ?? new Map<Mode, Promise<Running>>();
+    this.#running.set(pair.server, modes);
+    const running = modes.get(mode) ?? this.#serve(pair, mode);
+    modes.set(mode, running);
+    return running;
+  }
+
+  async #serve(pair: Pair, mode: Mode): Promise<Running> {
+    const { server } = pair;
+    const place = await this.#place(server, mode);
+    const program = this.#start(server.invocation(place), this.#knock('server', pair, mode));
+    await untilListening(program, place.port, TIMEOUT);
+    await server.ready?.(program, place);
+    return { program, place };
+  }
+
+  async #place(server: Server, mode: Mode): Promise<Place> {
+    const port = this.#ports++;
+    const directory = mkdtempSync(join(this.#stealth.lab.directory, `${port}-`));
+    for (const path of [this.#stealth.lab.directory, directory]) chmodSync(path, 0o755);
+    const family = mode === 'auth' ? 'ipv4' : 'ipv6';
+    const address = this.#stealth.server.addresses[family];
+    const host = family === 'ipv6' ? `[${address}]` : address;
+    const { client, server: end } = this.#stealth;
+    const place = { client, server: end, family, address, host, port, directory } as const;
+    await server.prepare?.(place);
+    return place;
+  }
+}
