@@ -47,6 +47,7 @@
       "target_name": "knockify_native",
       "sources": [
         "native/channel.c",
+        "native/process.c",
         "native/sys.c"
       ],
       "cflags": [

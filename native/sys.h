@@ -71,6 +71,12 @@ KNK_EXPORT int knk_interfaces(uint32_t *indices, int capacity);
 /* Number of filters on both sides of an interface's clsact qdisc. */
 KNK_EXPORT int knk_count_filters(uint32_t index);
 
+/* No core dumps, no reading of this process's memory by others of its user, no new privileges by execve(). */
+KNK_EXPORT int knk_harden(void);
+/* Tells a service manager of `state` (sd_notify(3)): a datagram to the Unix socket at `path`, '@' first if it is an
+ * abstract one, with up to 16 descriptors for it to store. */
+KNK_EXPORT int knk_notify(const char *path, const void *state, int length, const int32_t *descriptors, int count);
+
 /* Makes what ts/sys/tcp.ts needs of the above properties of `exports`. */
 void knk_export_calls(napi_env env, napi_value exports);
 

@@ -24,6 +24,7 @@ beforeEach(() => {
   server = new ControlServer(channel.listen(path), {
     engine: new PaperEngine(),
     ownPolicy: undefined,
+    admits: () => true,
     localAddress: () => sockaddrOf('192.0.2.9', 80),
     watch: channel.watch,
     log,

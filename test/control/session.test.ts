@@ -19,6 +19,7 @@ const EPROTONOSUPPORT = 93;
 const EINPROGRESS = 115;
 const ECONNREFUSED = 111;
 
+const admits = () => true;
 const silent: Log = { error: () => {}, info: () => {}, debug: () => {} };
 const client = { pid: 4242, uid: process.getuid?.() ?? 0, gid: 0 };
 
@@ -56,7 +57,7 @@ function session(ownSecret?: string): Session {
     };
   };
   return new Session(
-    { engine, ownPolicy, localAddress: () => local, watch, log: silent },
+    { engine, ownPolicy, admits, localAddress: () => local, watch, log: silent },
     client,
     (verdict) => late.push(verdict),
     (fd) => released.push(fd),

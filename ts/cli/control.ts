@@ -10,6 +10,7 @@ export interface ControlOptions {
   readonly socket: string;
   readonly mode: number;
   readonly group?: string;
+  readonly allowUser?: readonly string[];
   readonly ephemeral?: boolean;
 }
 
@@ -29,6 +30,7 @@ export function register(program: Command): void {
         .default(DEFAULT_MODE, '0660'),
     )
     .option('--group <name>', 'group of the socket')
+    .option('--allow-user <name...>', 'serve these users and root alone, whoever else can open the socket')
     .option(
       '--ephemeral',
       'on SIGTERM, also remove what keeps listeners and delayed connects of running programs going until a restart',

@@ -1,23 +1,26 @@
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, unlinkSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, existsSync, mkdirSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { ConfigError } from '../config/error.ts';
 import type { Policy } from '../config/policy.ts';
 import { stderrLog } from '../control/log.ts';
 import { ControlServer } from '../control/server.ts';
+import type { Memory } from '../engine/engine.ts';
 import { createEngine, type EngineChoice } from '../engine/select.ts';
 import * as channel from '../sys/channel.ts';
 import { SysError } from '../sys/error.ts';
-import { getsockname } from '../sys/libc.ts';
+import { getsockname, getUint } from '../sys/libc.ts';
+import { type HandedOver, handedOver, harden, notify } from '../sys/process.ts';
 import type { ControlOptions } from './control.ts';
 import { loadLocalPolicy, loadLocalSettings } from './localPolicy.ts';
 
-function groupId(name: string): number {
+/** The number of a user or a group by its name, or as given if it is a number. */
+function idOf(kind: 'user' | 'group', name: string, option: string): number {
   if (/^\d+$/.test(name)) return Number(name);
-  const line = readFileSync('/etc/group', 'utf8')
-    .split('\n')
-    .find((entry) => entry.startsWith(`${name}:`));
-  const id = line?.split(':')[2];
-  if (id === undefined) throw new ConfigError(`--group ${name}: there is no such group`);
+  // What NSS knows beyond the files (LDAP, systemd) only getent can tell.
+  const found = spawnSync('getent', [kind === 'user' ? 'passwd' : 'group', name], { encoding: 'utf8' });
+  const id = found.status === 0 ? found.stdout.split(':')[2] : undefined;
+  if (id === undefined) throw new ConfigError(`${option} ${name}: there is no such ${kind}`);
   return Number(id);
 }
 
@@ -34,13 +37,43 @@ function clearStale(path: string): void {
   throw new ConfigError(`another control process serves ${path}: stop it, or give this one another --socket`);
 }
 
-function listen({ socket, mode, group }: ControlOptions): number {
+/** The socket that a service manager listens on for us. */
+const ACTIVATED = 'knockify.socket';
+
+const SOCK_SEQPACKET = 5;
+
+function takeOver(fd: number): Listener {
+  if (getUint(fd, 'SO_TYPE') !== SOCK_SEQPACKET)
+    throw new ConfigError(
+      `${ACTIVATED}: it is a socket of another type; ListenSequentialPacket= makes the right one`,
+    );
+  return { fd, remove: () => {} };
+}
+
+interface Listener {
+  readonly fd: number;
+  /** Takes away what was made for it. */
+  remove(): void;
+}
+
+function listen({ socket, mode, group }: ControlOptions, given: readonly HandedOver[]): Listener {
+  const activated = given.find(({ name }) => name === ACTIVATED);
+  if (activated !== undefined) return takeOver(activated.fd);
   mkdirSync(dirname(socket), { recursive: true, mode: 0o755 });
   clearStale(socket);
   const listener = channel.listen(socket);
-  if (group !== undefined) chownSync(socket, -1, groupId(group));
+  if (group !== undefined) chownSync(socket, -1, idOf('group', group, '--group'));
   chmodSync(socket, mode);
-  return listener;
+  return { fd: listener, remove: () => unlinkSync(socket) };
+}
+
+/** Where the maps of the engine outlive this process, however it ends: systemd's descriptor store. */
+function memoryOf(kept: readonly HandedOver[]): Memory {
+  return {
+    kept,
+    keep: (name, descriptors) => notify(`FDSTORE=1\nFDNAME=${name}`, descriptors),
+    forget: (name) => notify(`FDSTOREREMOVE=1\nFDNAME=${name}`),
+  };
 }
 
 /** The control process needs no secret of its own; a bad one is an error all the same. */
@@ -55,16 +88,29 @@ function engineChoice(): EngineChoice {
   return choice;
 }
 
+/** Who may use the control process beyond the socket's permissions: root, and the users named, or everybody. */
+function admission(users: readonly string[] | undefined): (uid: number) => boolean {
+  if (users === undefined) return () => true;
+  const allowed = new Set([0, ...users.map((name) => idOf('user', name, '--allow-user'))]);
+  return (uid) => allowed.has(uid);
+}
+
 /** Serves until SIGTERM or SIGINT. Throws ConfigError, EngineError or SysError where it can't begin. */
 export function serve(options: ControlOptions): void {
+  harden();
   const policy = ownPolicy();
   const log = stderrLog(policy?.logLevel ?? loadLocalSettings().logLevel ?? 1);
-  const engine = createEngine(engineChoice());
+  const given = handedOver();
+  const admits = admission(options.allowUser);
+  const engine = createEngine(engineChoice(), memoryOf(given));
   let server: ControlServer;
+  let listener: Listener;
   try {
-    server = new ControlServer(listen(options), {
+    listener = listen(options, given);
+    server = new ControlServer(listener.fd, {
       engine,
       ownPolicy: policy,
+      admits,
       localAddress: getsockname,
       watch: channel.watch,
       log,
@@ -73,10 +119,12 @@ export function serve(options: ControlOptions): void {
     engine.close();
     throw error;
   }
+  notify('READY=1');
   process.stderr.write(`knockify control: ready on ${options.socket} (engine ${engine.name})\n`);
   const stop = () => {
+    notify('STOPPING=1');
     server.close();
-    unlinkSync(options.socket);
+    listener.remove();
     engine.close({ purge: options.ephemeral ?? false });
     process.exit(0);
   };

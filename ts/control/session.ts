@@ -98,6 +98,11 @@ export class Session {
 
   #handle(message: Message, descriptors: readonly number[]): Verdict | undefined {
     const [socket, second] = descriptors;
+    const { uid } = this.#client;
+    if (!this.#around.admits(uid))
+      return refuse(
+        `user ${uid} may not use this control process: its administrator names users by --allow-user`,
+      );
     if (descriptors.length > (MOST_DESCRIPTORS[message.kind] ?? 0))
       return refuse(`a '${message.kind}' message came with ${descriptors.length} descriptors`);
     if (message.kind === 'report') return this.#dealings?.report(message.error) ?? verdict('pass');

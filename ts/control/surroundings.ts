@@ -8,6 +8,8 @@ export interface Surroundings {
   readonly engine: Engine;
   /** The control process's own policy, lent to applications that bring no secret. */
   readonly ownPolicy: Policy | undefined;
+  /** Whether a user may use this control process at all. */
+  readonly admits: (uid: number) => boolean;
   /** `struct sockaddr` of a socket's own address. */
   readonly localAddress: (fd: number) => Uint8Array;
   /** Calls back whenever the descriptor is readable, until the returned function is called. */

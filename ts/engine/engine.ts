@@ -90,6 +90,15 @@ export interface Engine {
   close(options?: { readonly purge?: boolean }): void;
 }
 
+/** Keeps descriptors from one engine to the next where the kernel would not hand them out again, by name. */
+export interface Memory {
+  /** What predecessors left, for the engine to use or close. */
+  readonly kept: readonly { readonly fd: number; readonly name: string }[];
+  keep(name: string, descriptors: readonly number[]): void;
+  /** Drops what was kept under the name. */
+  forget(name: string): void;
+}
+
 /** Room for twice the longest protected length, two secrets, a sockaddr_in6 and bookkeeping. */
 export const NOTE_BYTES = 2400;
 

@@ -1,6 +1,6 @@
 import { SysError } from '../sys/error.ts';
 import { AF_INET, close, SOCK_STREAM, setBytes, socket } from '../sys/libc.ts';
-import { type Engine, EngineError } from './engine.ts';
+import { type Engine, EngineError, type Memory } from './engine.ts';
 import { KnockEngine } from './knock.ts';
 import { StockEngine } from './stock/stockEngine.ts';
 
@@ -26,13 +26,13 @@ export function kernelHasKnock(): boolean {
 }
 
 /** The engine asked for, or with `auto` the one that fits the kernel. Throws EngineError or SysError. */
-export function createEngine(choice: EngineChoice): Engine {
-  if (choice === 'stock') return new StockEngine();
+export function createEngine(choice: EngineChoice, memory?: Memory): Engine {
+  if (choice === 'stock') return new StockEngine(memory);
   const patched = kernelHasKnock();
   if (choice === 'knock' && !patched) {
     throw new EngineError(
       'KNOCK_ENGINE=knock, but this kernel has no TCP_STEALTH socket option; use KNOCK_ENGINE=auto or stock',
     );
   }
-  return patched ? new KnockEngine() : new StockEngine();
+  return patched ? new KnockEngine() : new StockEngine(memory);
 }

@@ -13,6 +13,7 @@ import {
   type Engine,
   EngineError,
   type Inspection,
+  type Memory,
   type Peer,
   type Protection,
   type SocketPhase,
@@ -27,7 +28,7 @@ import { decodeNote, encodeNote, MAPS, type Mark, NOTE_VALUE_BYTES, PHASE, refus
 import { Links } from './links.ts';
 import { Marks } from './marks.ts';
 import { portRange, restorePortRange } from './port.ts';
-import { inherit } from './takeover.ts';
+import { bequeath, inherit } from './takeover.ts';
 
 /** Of a socket that is delayed or armed, or was when it last connected. */
 function isClient(mark: Mark): boolean {
@@ -53,10 +54,10 @@ export class StockEngine implements Engine {
   readonly #guards: Guards;
 
   /** Loads the programs and covers all interfaces, in place of a predecessor's. Throws SysError or EngineError. */
-  constructor() {
+  constructor(memory?: Memory) {
     this.#namespace = ownNamespace();
     this.#sysctls = new Sysctls();
-    const { generation, maps } = inherit();
+    const { generation, maps } = inherit(memory);
     try {
       this.#programs = loadBpf('armed.bpf.o', { maps });
     } finally {
@@ -72,6 +73,11 @@ export class StockEngine implements Engine {
     for (const map of [this.#notes, syns]) bindProgramMap(egress, map);
     this.#links = new Links({ egress, ingress: this.#programs.program('knock_ingress') }, generation);
     this.changes = this.#links.events;
+    bequeath(
+      generation,
+      Object.values(MAPS).map((name) => this.#programs.map(name)),
+      memory,
+    );
   }
 
   /** A socket that is delayed or armed may send by an interface that was not there when it was: cover that now. */

@@ -1,6 +1,7 @@
 import { SysError } from '../../sys/error.ts';
 import { mapInfo, openMap, openProgram, programInfo } from '../../sys/libbpf.ts';
 import { close } from '../../sys/libc.ts';
+import type { Memory } from '../engine.ts';
 import { MAPS, MARK_BYTES, NOTE_VALUE_BYTES, SYN_BYTES } from './layout.ts';
 import { predecessor, vacantGeneration } from './links.ts';
 
@@ -21,31 +22,66 @@ export interface Inheritance {
   readonly maps: ReadonlyMap<string, number>;
 }
 
+/** What is no map of ours, or one too many, is closed. */
+function add(maps: Map<string, number>, fd: number): void {
+  const { name, type, valueSize } = mapInfo(fd);
+  const kind = KINDS.get(name);
+  if (kind?.type === type && kind.valueSize === valueSize && !maps.has(name)) maps.set(name, fd);
+  else close(fd);
+}
+
 /** Our maps among those of a program; the caller closes the descriptors. */
 function mapsOf(programId: number): Map<string, number> {
   const maps = new Map<string, number>();
   const program = openProgram(programId);
   try {
-    for (const id of programInfo(program).maps) {
-      const fd = openMap(id);
-      const { name, type, valueSize } = mapInfo(fd);
-      const kind = KINDS.get(name);
-      if (kind?.type === type && kind.valueSize === valueSize) maps.set(name, fd);
-      else close(fd);
-    }
+    for (const id of programInfo(program).maps) add(maps, openMap(id));
     return maps;
   } finally {
     close(program);
   }
 }
 
+function keptName(generation: number): string {
+  return `maps.${generation}`;
+}
+
+/** The maps that a predecessor had stored; of several generations the first that is whole. */
+function keptMaps({ kept, forget }: Memory): Inheritance | undefined {
+  const generations = new Map<number, Map<string, number>>();
+  for (const { fd, name } of kept) {
+    const generation = Number(/^maps\.(\d+)$/.exec(name)?.[1] ?? Number.NaN);
+    if (Number.isNaN(generation)) continue;
+    const maps = generations.get(generation) ?? new Map<string, number>();
+    generations.set(generation, maps);
+    add(maps, fd);
+  }
+  let found: Inheritance | undefined;
+  for (const [generation, maps] of generations) {
+    if (found === undefined && maps.size === KINDS.size) {
+      found = { generation, maps };
+      continue;
+    }
+    for (const fd of maps.values()) close(fd);
+    forget(keptName(generation));
+  }
+  return found;
+}
+
+/** Has the maps stored for whoever comes next. */
+export function bequeath(generation: number, maps: readonly number[], memory: Memory | undefined): void {
+  memory?.keep(keptName(generation), maps);
+}
+
 /**
  * A control process that was killed leaves its filters, and sockets marked in its maps. Whoever comes next goes on
  * with the same maps, so that those sockets stay what they were, and replaces the filters in place. Without
- * CAP_SYS_ADMIN the kernel hands nobody's maps out: then the old filters stay beside ours and go on holding
- * their sockets back. The same where a predecessor's maps have another layout.
+ * CAP_SYS_ADMIN the kernel hands nobody's maps out: if the `memory` has not kept them either, the old filters stay
+ * beside ours and go on holding their sockets back. The same where a predecessor's maps have another layout.
  */
-export function inherit(): Inheritance {
+export function inherit(memory: Memory | undefined): Inheritance {
+  const kept = memory && keptMaps(memory);
+  if (kept !== undefined) return kept;
   const id = predecessor(0);
   if (id === undefined) return { generation: 0, maps: new Map() };
   let maps = new Map<string, number>();

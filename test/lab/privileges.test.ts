@@ -1,0 +1,160 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Control, controlCommand, startControl } from './control.ts';
+import { type Host, inside, type Lab, openLab } from './netns.ts';
+import {
+  type Knock,
+  type Program,
+  PYTHON,
+  REPOSITORY,
+  run,
+  start,
+  stop,
+  until,
+  untilListening,
+  untilSays,
+} from './program.ts';
+import { MODES, type Mode, PROTECTED_LENGTH, SECRET } from './stealthlab.ts';
+
+/** The control process as an ordinary user with two capabilities, started and restarted by a service manager. */
+
+const MANAGER = fileURLToPath(new URL('manager.py', import.meta.url));
+const ACCEPTOR = `${REPOSITORY}/test/programs/acceptor.py`;
+const REQUEST = 'what the client says first, and more';
+const NOBODY = 65534;
+const CAPABILITIES = ['net_admin', 'bpf'] as const;
+const PORTS: Readonly<Record<Mode, number>> = { auth: 8600, integrity: 8601 };
+
+const list = ['-all', ...CAPABILITIES.map((name) => `+${name}`)].join(',');
+const UNPRIVILEGED = [
+  ...['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'],
+  ...[`--inh-caps=${list}`, `--ambient-caps=${list}`, `--bounding-set=${list}`],
+];
+/** CAP_NET_ADMIN is bit 12, CAP_BPF bit 39 (linux/capability.h). */
+const TWO_CAPABILITIES = ((1n << 12n) | (1n << 39n)).toString(16).padStart(16, '0');
+
+let lab: Lab;
+let client: Control;
+let manager: Program;
+let socket: string;
+
+beforeAll(async () => {
+  lab = openLab();
+  client = await startControl(lab, lab.client);
+  socket = `${lab.directory}/activated.sock`;
+  inside(lab.server, ['chmod', '755', lab.directory]);
+  manager = start(lab.server, [PYTHON, MANAGER, socket, ...controlCommand('/nonexistent', UNPRIVILEGED)]);
+  await untilSays(manager, 'READY=1', 20_000);
+});
+afterAll(() => lab?.close());
+
+const service = () =>
+  Number(
+    manager
+      .stdout()
+      .match(/^started (\d+)$/gm)
+      ?.at(-1)
+      ?.split(' ')[1],
+  );
+const readied = () => manager.stdout().match(/^READY=1/gm)?.length ?? 0;
+
+function status(field: string): string | undefined {
+  return new RegExp(`^${field}:\\s*(\\S+)`, 'm').exec(
+    readFileSync(`/proc/${service()}/status`, 'latin1'),
+  )?.[1];
+}
+
+const knock = (control: string, mode: Mode, secret = SECRET): Knock => ({
+  control,
+  secret,
+  intlen: mode === 'integrity' ? PROTECTED_LENGTH : undefined,
+});
+
+async function exchange(mode: Mode, secret = SECRET): Promise<string> {
+  const command = [
+    'curl',
+    '-sS',
+    '-m',
+    '8',
+    '--no-buffer',
+    `telnet://${lab.server.addresses.ipv4}:${PORTS[mode]}`,
+  ];
+  const outcome = await run(lab.client, command, {
+    knock: knock(client.socket, mode, secret),
+    input: REQUEST,
+  });
+  return outcome.status === 0 ? outcome.stdout : `curl: ${outcome.status}`;
+}
+
+const filters = (host: Host) =>
+  ['ingress', 'egress'].flatMap((side) =>
+    [
+      ...inside(host, ['tc', 'filter', 'show', 'dev', host.device, side]).matchAll(
+        /handle 0x\w+ (knock_\w+)/g,
+      ),
+    ].map((match) => match[1]),
+  );
+
+test('has no more privileges than it needs, and nobody of its user can look into it', () => {
+  for (const set of ['CapPrm', 'CapEff', 'CapBnd', 'CapInh', 'CapAmb'])
+    expect([set, status(set)]).toEqual([set, TWO_CAPABILITIES]);
+  expect(status('Uid')).toBe(String(NOBODY));
+  expect(status('NoNewPrivs')).toBe('1');
+  expect(readFileSync(`/proc/${service()}/limits`, 'latin1')).toMatch(/^Max core file size\s+0\s+0\s/m);
+});
+
+test('is closed to other processes of its user, even with its capabilities', async () => {
+  const look = (pid: number) => run(lab.server, [...UNPRIVILEGED, 'cat', `/proc/${pid}/environ`]);
+  expect(await look(service())).toMatchObject({ status: 1, stdout: '' });
+  const other = start(lab.server, [...UNPRIVILEGED, 'sleep', '60']);
+  // Not of what was to be shown: one that has not been hardened is open to them.
+  await until('the other program', () => readFileSync(`/proc/${other.pid}/comm`, 'latin1') === 'sleep\n');
+  expect(await look(other.pid)).toMatchObject({ status: 0 });
+  await stop(other);
+});
+
+test('serves the users alone that it was told to', async () => {
+  const picky = await startControl(lab, lab.server, {
+    arguments: ['--mode', '0666', '--allow-user', 'daemon', '--allow-user', '4711'],
+  });
+  const outcome = async (uid: number) => {
+    const as = ['setpriv', `--reuid=${uid}`, `--regid=${NOBODY}`, '--clear-groups'];
+    const listen = 'import socket; socket.create_server(("127.0.0.1", 8602)).close()';
+    return run(lab.server, [...as, PYTHON, '-c', listen], { knock: knock(picky.socket, 'auth') });
+  };
+  for (const uid of [0, 1, 4711]) expect(await outcome(uid)).toMatchObject({ status: 0, stderr: '' });
+  const refused = await outcome(4712);
+  expect(refused.status).toBe(1);
+  expect(refused.stderr).toContain('user 4712 may not use this control process');
+  expect(refused.stderr).toContain('Protocol not supported');
+  await picky.stop();
+});
+
+test('names an unknown user before it starts', async () => {
+  const command = [...controlCommand(`${lab.directory}/never.sock`), '--allow-user', 'no-such-user-here'];
+  expect(await run(lab.server, command)).toMatchObject({
+    status: 1,
+    stderr: 'knockify control: --allow-user no-such-user-here: there is no such user\n',
+  });
+});
+
+describe.each(MODES)('%s', (mode) => {
+  test('a server goes on with its guard after each SIGKILL, and needs no restart', async () => {
+    const program = start(lab.server, [PYTHON, ACCEPTOR, lab.server.addresses.ipv4, String(PORTS[mode])], {
+      knock: knock(socket, mode),
+    });
+    await untilListening(program, PORTS[mode]);
+    expect(await exchange(mode)).toBe(REQUEST);
+    for (let kill = 1; kill <= 2; kill++) {
+      const before = readied();
+      process.kill(service(), 'SIGKILL');
+      await until('the next control process', () => readied() > before, 20_000);
+      expect(await exchange(mode)).toBe(REQUEST);
+      expect(await exchange(mode, 'a wrong secret')).toMatch(/^curl: /);
+      expect(filters(lab.server)).toEqual(['knock_ingress', 'knock_egress']);
+    }
+    expect(program.stderr()).toBe('');
+    await stop(program);
+  });
+});

@@ -1,0 +1,57 @@
+import { artefact } from './artefacts.ts';
+import { checked } from './error.ts';
+import { library } from './foreign.ts';
+
+const native = library(artefact('knockify_native.node'), {
+  knk_harden: ['int', []],
+  knk_notify: ['int', ['string', 'pointer', 'int', 'pointer', 'int']],
+});
+
+/**
+ * Keeps what this process knows in it: no core dump (RLIMIT_CORE 0), no ptrace and no /proc/PID/mem for other
+ * processes of the same user (PR_SET_DUMPABLE 0), no privileges gained by execve() (PR_SET_NO_NEW_PRIVS).
+ */
+export function harden(): void {
+  checked('prctl', native.knk_harden());
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** A descriptor that the service manager passed to this process, and the name it goes by. */
+export interface HandedOver {
+  readonly fd: number;
+  readonly name: string;
+}
+
+/** SD_LISTEN_FDS_START of sd-daemon(3). */
+const FIRST_DESCRIPTOR = 3;
+
+/** What the service manager passed: sockets it listens on, and descriptors stored earlier (sd_listen_fds(3)). */
+export function handedOver(env: Environment = process.env): HandedOver[] {
+  const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES = '' } = env;
+  if (LISTEN_PID !== String(process.pid)) return [];
+  const names = LISTEN_FDNAMES.split(':');
+  return Array.from({ length: Number(LISTEN_FDS) || 0 }, (_, index) => ({
+    fd: FIRST_DESCRIPTOR + index,
+    name: names[index] ?? '',
+  }));
+}
+
+/**
+ * Tells the service manager, if there is one, of a change of state: `VARIABLE=VALUE` lines of sd_notify(3), and
+ * descriptors to store where they say so. Throws SysError.
+ */
+export function notify(
+  state: string,
+  descriptors: readonly number[] = [],
+  env: Environment = process.env,
+): void {
+  const path = env.NOTIFY_SOCKET;
+  if (path === undefined || path === '') return;
+  const text = Buffer.from(state);
+  const fds = Buffer.from(Int32Array.from(descriptors).buffer);
+  checked(
+    'notifying the service manager',
+    native.knk_notify(path, text, text.length, fds, descriptors.length),
+  );
+}
