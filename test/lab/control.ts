@@ -22,9 +22,14 @@ export function controlCommand(socket: string, before: readonly string[] = []): 
 export async function startControl(
   lab: Lab,
   host: Host,
-  options: { before?: readonly string[]; arguments?: readonly string[]; env?: Record<string, string> } = {},
+  options: {
+    socket?: string;
+    before?: readonly string[];
+    arguments?: readonly string[];
+    env?: Record<string, string>;
+  } = {},
 ): Promise<Control> {
-  const socket = join(lab.directory, `control-${host.name}-${controls++}.sock`);
+  const socket = options.socket ?? join(lab.directory, `control-${host.name}-${controls++}.sock`);
   const command = [...controlCommand(socket, options.before), ...(options.arguments ?? [])];
   const program = start(host, command, { env: options.env });
   await untilSays(program, 'control: ready on', 20_000);

@@ -7,6 +7,8 @@ import { type Program, start, stop, until } from './program.ts';
 export interface Doomed {
   readonly control: Control;
   isAlive(): boolean;
+  /** Lets it go on as it was. */
+  relieve(): Promise<void>;
   end(): Promise<void>;
 }
 
@@ -17,17 +19,23 @@ export async function startDoomed(lab: Lab, host: Host, call: string, when: numb
 }
 
 export async function doom(control: Control, call: string, when: number): Promise<Doomed> {
+  return afflict(control, call, `signal=SIGKILL:when=${when}`);
+}
+
+/** From here on the control process's system calls of a name go as strace's `fault` says: `error=ENOMEM`. */
+export async function afflict(control: Control, call: string, fault: string): Promise<Doomed> {
   const { pid, host } = control.program;
   const strace = start(host, [
     'strace',
     ...['-f', '-qqq', '-o', '/dev/null', '-p', String(pid)],
-    ...['-e', `trace=${call}`, '-e', `inject=${call}:signal=SIGKILL:when=${when}`],
+    ...['-e', `trace=${call}`, '-e', `inject=${call}:${fault}`],
   ]);
   await until('strace to be attached', () => isTraced(pid) || !strace.isRunning());
   if (!strace.isRunning()) throw new Error(`strace does not run: ${strace.stderr()}`);
   return {
     control,
     isAlive: () => control.program.isRunning(),
+    relieve: () => detach(strace),
     end: async () => {
       // Detached first: a traced process does not get its SIGTERM before strace lets it.
       await detach(strace);

@@ -3,7 +3,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, unlinkSync } from 'node:fs
 import { dirname } from 'node:path';
 import { ConfigError } from '../config/error.ts';
 import type { Policy } from '../config/policy.ts';
-import { stderrLog } from '../control/log.ts';
+import { lineLog, lineWriter } from '../control/log.ts';
 import { ControlServer } from '../control/server.ts';
 import type { Memory } from '../engine/engine.ts';
 import { createEngine, type EngineChoice } from '../engine/select.ts';
@@ -40,6 +40,7 @@ function clearStale(path: string): void {
 /** The socket that a service manager listens on for us. */
 const ACTIVATED = 'knockify.socket';
 
+const STDERR = 2;
 const SOCK_SEQPACKET = 5;
 
 function takeOver(fd: number): Listener {
@@ -99,7 +100,8 @@ function admission(users: readonly string[] | undefined): (uid: number) => boole
 export function serve(options: ControlOptions): void {
   harden();
   const policy = ownPolicy();
-  const log = stderrLog(policy?.logLevel ?? loadLocalSettings().logLevel ?? 1);
+  const write = lineWriter(STDERR);
+  const log = lineLog(policy?.logLevel ?? loadLocalSettings().logLevel ?? 1, write);
   const given = handedOver();
   const admits = admission(options.allowUser);
   const engine = createEngine(engineChoice(), memoryOf(given));
@@ -120,7 +122,7 @@ export function serve(options: ControlOptions): void {
     throw error;
   }
   notify('READY=1');
-  process.stderr.write(`knockify control: ready on ${options.socket} (engine ${engine.name})\n`);
+  write(`knockify control: ready on ${options.socket} (engine ${engine.name})`);
   const stop = () => {
     notify('STOPPING=1');
     server.close();

@@ -80,8 +80,21 @@ export class Links {
       flock(this.#lock, LOCK_SH);
       this.#coverAll();
     } catch (error) {
+      this.#undo();
       this.#release();
       throw error;
+    }
+  }
+
+  /** Where the hook is new, no predecessor's filter can be. Of what goes wrong here the first error tells more. */
+  #undo(): void {
+    for (const index of this.#created) {
+      try {
+        for (const direction of DIRECTIONS) detachFilter(filterPlace(index, direction, this.#generation));
+        if (countFilters(index) === 0) destroyHook(index);
+      } catch (error) {
+        if (!(error instanceof SysError)) throw error;
+      }
     }
   }
 
