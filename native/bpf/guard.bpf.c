@@ -81,9 +81,10 @@ static __always_inline int judge(struct sk_reuseport_md *packet) {
     bpf_map_update_elem(&knock_syns_1, &tuple, &syn, BPF_ANY);
     return SK_PASS;
   }
-  /* A listener that answers with SYN cookies has no other memory of a SYN when its ACK arrives. */
+  /* A listener that answers with SYN cookies has no other memory of a SYN when its ACK arrives. The cookie is over
+   * the ISN, which the kernel takes from this ACK: no other sequence number would make a connection. */
   const struct knock_syn *syn = bpf_map_lookup_elem(&knock_syns_1, &tuple);
-  return syn && now - syn->since < COOKIE_LIFETIME ? SK_PASS : SK_DROP;
+  return syn && word_at(&tcp[4]) == syn->isn + 1 && now - syn->since < COOKIE_LIFETIME ? SK_PASS : SK_DROP;
 }
 
 SEC("sk_reuseport")

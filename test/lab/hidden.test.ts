@@ -4,8 +4,7 @@ import { padSecret } from '../../ts/stealth/secret.ts';
 import { computeToken } from '../../ts/stealth/token.ts';
 import { startLighttpd } from './lighttpd.ts';
 import { SCANS, scan } from './nmap.ts';
-import type { Packet } from './packets.ts';
-import { type Probe, sendProbes, timestampOption } from './probes.ts';
+import { comparable, type Probe, sendProbes, timestampOption } from './probes.ts';
 import { KINDS, openStealthLab, SECRET, type StealthLab } from './stealthlab.ts';
 
 /** A guarded port and its closed neighbour give the same answers to whatever anybody sends. */
@@ -98,18 +97,6 @@ const PROBES: readonly (Omit<Probe, 'family' | 'sourcePort' | 'destinationPort'>
   { what: 'FIN with data', flags: 'FA', sequence: 8, acknowledgment: 9, payload: '00' },
   { what: 'data without flags', flags: '', sequence: 8, payload: 'ff'.repeat(9) },
 ];
-
-/** An answer's bytes, without what must differ: Ethernet header, ports and checksum. */
-function comparable(packet: Packet): string {
-  const bytes = Buffer.from(packet.frame.subarray(14));
-  const tcp = packet.version === 4 ? ((bytes[0] ?? 0) % 16) * 4 : 40;
-  bytes.fill(0, tcp, tcp + 4);
-  bytes.fill(0, tcp + 16, tcp + 18);
-  // Derived from the ports.
-  if (packet.version === 4) bytes.fill(0, 10, 12);
-  else if (packet.flowLabel !== 0) bytes.fill(0xff, 1, 4);
-  return bytes.toString('hex');
-}
 
 describe.each(KINDS.filter(({ family }) => family !== 'mapped'))('$family, $mode', ({ family, port }) => {
   if (family === 'mapped') return;

@@ -1,5 +1,6 @@
-"""Sends TCP packets made by hand: one JSON object a line on standard input, one packet each.
+"""Sends TCP packets made by hand: `PAUSE`, and one JSON object a line on standard input, one packet each.
 
+PAUSE is in seconds, between two packets: time for one answer after the other, so that order tells which is whose.
 Python's standard library only. A raw socket leaves the answers to whoever captures them.
 """
 
@@ -21,6 +22,10 @@ def checksum(data):
     return ~total & 0xFFFF
 
 
+def family_of(probe):
+    return socket.AF_INET6 if probe["family"] == "ipv6" else socket.AF_INET
+
+
 def segment(probe, family):
     options = bytes.fromhex(probe.get("options", ""))
     payload = bytes.fromhex(probe.get("payload", ""))
@@ -33,7 +38,7 @@ def segment(probe, family):
             probe["destinationPort"],
             probe.get("sequence", 0),
             probe.get("acknowledgment", 0),
-            (5 + len(options) // 4) << 4,
+            probe.get("dataOffset", 5 + len(options) // 4) << 4,
             bits,
             probe.get("window", 64240),
             check,
@@ -46,16 +51,24 @@ def segment(probe, family):
         pseudo = addresses + struct.pack("!BBH", 0, socket.IPPROTO_TCP, length)
     else:
         pseudo = addresses + struct.pack("!IHBB", length, 0, 0, socket.IPPROTO_TCP)
-    check = checksum(pseudo + header(0) + options + payload)
+    check = checksum(pseudo + header(0) + options + payload) ^ (0x5555 if probe.get("badChecksum") else 0)
     return header(check) + options + payload
 
 
-sockets = {}
-for line in sys.stdin:
-    probe = json.loads(line)
-    family = socket.AF_INET6 if probe["family"] == "ipv6" else socket.AF_INET
-    if family not in sockets:
-        sockets[family] = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP)
-    sockets[family].sendto(segment(probe, family), (probe["destination"], 0))
-    # One answer after the other, so that order tells which is whose.
-    time.sleep(0.003)
+def main():
+    pause = float(sys.argv[1])
+    sockets = {}
+    for line in sys.stdin:
+        probe = json.loads(line)
+        family = family_of(probe)
+        source = probe["source"]
+        if source not in sockets:
+            sockets[source] = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP)
+            sockets[source].bind((source, 0))
+        sockets[source].sendto(segment(probe, family), (probe["destination"], 0))
+        if pause:
+            time.sleep(pause)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""A server that tells what it sees: `ADDRESS PORT`, one JSON line for each connection that accept() returned.
+"""A server that tells what it sees: `ADDRESS PORT [BACKLOG]`, one JSON line for each connection that accept() returned.
 
 Each line has the bytes of the first recv() as hex, or the errno's name; the connection gets them back.
 """
@@ -12,7 +12,7 @@ family, where = socket.getaddrinfo(sys.argv[1], int(sys.argv[2]), type=socket.SO
 listener = socket.socket(family, socket.SOCK_STREAM)
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 listener.bind(where)
-listener.listen()
+listener.listen(*map(int, sys.argv[3:]))
 while True:
     connection, _ = listener.accept()
     with connection:
