@@ -10,6 +10,7 @@
         "shim/control.c",
         "shim/delayed.c",
         "shim/descriptors.c",
+        "shim/environment.c",
         "shim/hints.c",
         "shim/inherited.c",
         "shim/lifetime.c",

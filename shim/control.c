@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "control.h"
 
+#include "environment.h"
 #include "generated/originals.h"
 #include "log.h"
 #include "request.h"
@@ -23,7 +24,7 @@ static struct message_header header(enum message_id id)
 
 static const char *socket_path(void)
 {
-    const char *path = secure_getenv("KNOCK_CONTROL");
+    const char *path = environment("KNOCK_CONTROL");
     return path && *path ? path : DEFAULT_SOCKET;
 }
 
@@ -38,6 +39,9 @@ static bool broken(struct session *session, const char *what, int error)
     if (error == ENOENT || error == ECONNREFUSED)
         log_line(LOG_ERRORS, "%s: no control process at %s (%s): start 'knockify control', or run the program by 'knockify run'",
                  session->call, socket_path(), reason);
+    else if (error == EACCES)
+        log_line(LOG_ERRORS, "%s: user %u may not use the control process at %s: start that with another --group or --mode", session->call,
+                 geteuid(), socket_path());
     else
         log_line(LOG_ERRORS, "%s: %s the control process at %s: %s", session->call, what, socket_path(), reason ? reason : "unknown error");
     control_close(session);

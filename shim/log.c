@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "log.h"
 
+#include "environment.h"
 #include "generated/originals.h"
 
 #include <errno.h>
@@ -40,7 +41,7 @@ static unsigned int current_level(void)
     unsigned int level = atomic_load(&known_level);
     if (level != LOG_UNKNOWN)
         return level;
-    const char *text = secure_getenv("KNOCK_LOGLVL");
+    const char *text = environment("KNOCK_LOGLVL");
     return text && text[0] >= '0' && text[0] <= '3' && text[1] == '\0' ? (unsigned int)(text[0] - '0') : LOG_ERRORS;
 }
 

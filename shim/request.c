@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "request.h"
 
+#include "environment.h"
 #include "generated/originals.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@ uint32_t settings_append_environment(struct request *request)
     static const char *const names[] = SETTING_VARIABLES;
     uint32_t length = 0;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        const char *value = secure_getenv(names[i]);
+        const char *value = environment(names[i]);
         if (!value)
             continue;
         request_append(request, names[i], strlen(names[i]));
@@ -33,7 +34,7 @@ uint32_t settings_append_environment(struct request *request)
 
 void settings_open_rc(struct settings *settings)
 {
-    const char *named = secure_getenv("KNOCK_RC"), *home = secure_getenv("HOME");
+    const char *named = environment("KNOCK_RC"), *home = secure_getenv("HOME");
     *settings = (struct settings){.rc = -1};
     int length = 0;
     if (named && *named)
@@ -48,7 +49,7 @@ void settings_open_rc(struct settings *settings)
     settings->rc_error = settings->rc < 0 ? errno : 0;
     bool absent = settings->rc_error == ENOENT || settings->rc_error == ENOTDIR;
     // A server that dropped its privileges may no longer look into its old home: no reason to fail if it needs nothing there.
-    bool dispensable = settings->rc_error == EACCES && secure_getenv("KNOCK_SECRET");
+    bool dispensable = settings->rc_error == EACCES && environment("KNOCK_SECRET");
     if (!(named && *named) && (absent || dispensable)) {
         settings->rc_path[0] = '\0';
         settings->rc_error = 0;

@@ -1,6 +1,7 @@
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ORDINARY_USER } from '../cli/ordinaryUser.ts';
 import { capturing } from './capture.ts';
 import { controlCommand, startControl } from './control.ts';
 import { writeLighttpdConfig } from './lighttpd.ts';
@@ -140,6 +141,17 @@ describe('a policy that makes no sense', () => {
     expect(JSON.parse(result.stdout).steps).toEqual([['connect', 'EPROTONOSUPPORT']]);
     expect(result.stderr).toMatch(ONE_LINE);
     expect(result.stderr).not.toContain(SECRET);
+  });
+
+  test('a user who may not use the control process is told which options it needs', async () => {
+    const outcome = await run(
+      lab.client,
+      [...ORDINARY_USER, PYTHON, STEPS, 'connect', lab.server.addresses.ipv4, String(PORT), PAYLOAD],
+      { knock: { control, secret: SECRET } },
+    );
+    expect(JSON.parse(outcome.stdout).steps).toEqual([['connect', 'EPROTONOSUPPORT']]);
+    expect(outcome.stderr).toMatch(ONE_LINE);
+    expect(outcome.stderr).toContain('--group or --mode');
   });
 
   test('an rc file that others can read is refused', async () => {

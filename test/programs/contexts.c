@@ -141,6 +141,16 @@ static void vforked(void)
     hear(fd);
 }
 
+// As servers do: the title is written over the variables, and the workers get an environment of their own.
+static void titled(void)
+{
+    static char *none[] = {NULL};
+    for (char **entry = environ; *entry; entry++)
+        memset(*entry, 'x', strlen(*entry));
+    environ = none;
+    whole();
+}
+
 #ifdef CONSTRUCTOR
 __attribute__((constructor)) static void start(void)
 {
@@ -180,6 +190,8 @@ int main(int argc, char **argv)
         reused(argv[3]);
     else if (!strcmp(context, "vforked"))
         vforked();
+    else if (!strcmp(context, "titled"))
+        titled();
     return result;
 }
 #endif

@@ -18,6 +18,7 @@ const CONTEXTS = [
   { context: 'twins', prints: '200\n' },
   { context: 'reused', prints: 'same number 200\n' },
   { context: 'vforked', prints: '200\n' },
+  { context: 'titled', prints: '200\n' },
 ];
 
 let stealth: StealthLab;
