@@ -72,6 +72,7 @@
             "native/bpf/armed.bpf.c",
             "native/bpf/layout.h",
             "native/bpf/packet.h",
+            "native/bpf/replays.h",
             "native/bpf/syns.h"
           ],
           "outputs": [
@@ -124,6 +125,7 @@
             "native/bpf/guard.bpf.c",
             "native/bpf/token.h",
             "native/bpf/packet.h",
+            "native/bpf/replays.h",
             "native/bpf/layout.h",
             "native/bpf/syns.h"
           ],

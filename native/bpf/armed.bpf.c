@@ -12,7 +12,8 @@
 
 #include "layout.h"
 #include "packet.h"
-/* For knock_syns, which is never used here: user space ties it to the egress program, so that it can be found. */
+/* For their maps, which are never used here: user space ties them to the egress program, so that they can be found. */
+#include "replays.h"
 #include "syns.h"
 
 #define IPV6_HEADER 40

@@ -8,6 +8,7 @@
 
 #include "layout.h"
 #include "packet.h"
+#include "replays.h"
 #include "syns.h"
 #include "token.h"
 
@@ -49,17 +50,28 @@ static __always_inline __u32 tsval_of(struct sk_reuseport_md *packet, const __u8
 }
 
 /* Draft sections 3.1 and 3.2. The address is the packet's, whatever family the listener has. */
-static __always_inline int carries_token(struct sk_reuseport_md *packet, const __u8 *tcp, const void *end,
-                                         const struct knock_tuple *tuple) {
+static __always_inline int carries_token(const __u8 *tcp, __u32 tsval, const struct knock_tuple *tuple) {
   __u32 address[4];
   __u32 isn = word_at(&tcp[4]);
   __u32 integrity = knock_guard.integrity;
   __u32 av;
 
   __builtin_memcpy(address, tuple->destination, sizeof(address));
-  av = knock_authenticator(knock_guard.secret, address, tsval_of(packet, tcp, end),
-                           bpf_ntohs(tuple->destination_port), integrity ? isn & 0xffff : 0);
+  av = knock_authenticator(knock_guard.secret, address, tsval, bpf_ntohs(tuple->destination_port),
+                           integrity ? isn & 0xffff : 0);
   return integrity ? (av ^ isn) >> 16 == 0 : av == isn;
+}
+
+/* Without T all SYNs to a listener carry the same token, and nobody can tell a replay. */
+static __always_inline int may_come_again(const __u8 *tcp, __u32 tsval, const struct knock_tuple *tuple, __u64 now) {
+  struct knock_token token = {
+      .port = bpf_ntohs(tuple->destination_port), .isn = word_at(&tcp[4]), .tsval = tsval};
+  struct knock_bearer bearer = {.since = now};
+
+  if (!knock_guard.refuse_replays || !tsval) return 1;
+  __builtin_memcpy(token.destination, tuple->destination, sizeof(token.destination));
+  __builtin_memcpy(bearer.source, tuple->source, sizeof(bearer.source));
+  return !is_replayed(&token, &bearer);
 }
 
 static __always_inline int judge(struct sk_reuseport_md *packet) {
@@ -76,7 +88,8 @@ static __always_inline int judge(struct sk_reuseport_md *packet) {
 
   now = bpf_ktime_get_ns();
   if (flags == TCP_SYN) {
-    if (!carries_token(packet, tcp, end, &tuple)) return SK_DROP;
+    __u32 tsval = tsval_of(packet, tcp, end);
+    if (!carries_token(tcp, tsval, &tuple) || !may_come_again(tcp, tsval, &tuple, now)) return SK_DROP;
     struct knock_syn syn = {.since = now, .isn = word_at(&tcp[4])};
     bpf_map_update_elem(&knock_syns_1, &tuple, &syn, BPF_ANY);
     return SK_PASS;

@@ -75,8 +75,10 @@ struct knock_guard {
   __u32 secret[16];
   /* 1: the token's lower half is the integrity hash. */
   __u32 integrity;
+  /* 1: a token that came from another address before is refused, unless it has no T. */
+  __u32 refuse_replays;
 };
-_Static_assert(sizeof(struct knock_guard) == 68, "mirrored in ts/engine/stock/layout.ts");
+_Static_assert(sizeof(struct knock_guard) == 72, "mirrored in ts/engine/stock/layout.ts");
 
 /* Key of the map `syns`: as on the wire, network byte order; an IPv4 address is the first 4 bytes. */
 struct knock_tuple {
@@ -96,5 +98,23 @@ struct knock_syn {
   __u32 first;
 };
 _Static_assert(sizeof(struct knock_syn) == 16, "mirrored in ts/engine/stock/layout.ts");
+
+/* Key of the map `tokens`. The destination as in struct knock_tuple; the rest in host byte order. */
+struct knock_token {
+  __u8 destination[16];
+  __u32 port;
+  __u32 isn;
+  __u32 tsval;
+};
+_Static_assert(sizeof(struct knock_token) == 28, "no padding: the bytes are a hash key");
+
+/* Value of the map `tokens`: who brought the token first. */
+struct knock_bearer {
+  /* CLOCK_MONOTONIC, in ns. */
+  __u64 since;
+  /* As in struct knock_tuple. */
+  __u32 source[4];
+};
+_Static_assert(sizeof(struct knock_bearer) == 24, "mirrored in ts/engine/stock/layout.ts");
 
 #endif

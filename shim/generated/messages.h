@@ -25,7 +25,7 @@ enum {
 #define DEFAULT_SOCKET "/run/knockify/control.sock"
 
 // The environment variables that go with every request.
-#define SETTING_VARIABLES { "KNOCK_SECRET", "KNOCK_INTLEN", "KNOCK_INTEGRITY_LEN", "KNOCK_INT_LEN", "KNOCK_LOGLVL", "KNOCK_TARGETS" }
+#define SETTING_VARIABLES { "KNOCK_SECRET", "KNOCK_INTLEN", "KNOCK_INTEGRITY_LEN", "KNOCK_INT_LEN", "KNOCK_LOGLVL", "KNOCK_TARGETS", "KNOCK_REPLAY" }
 
 enum message_id {
     MESSAGE_CONNECT = 1,

@@ -16,15 +16,18 @@ const FILE: SecretSource = {
 const NOTHING: Settings = {
   secret: undefined,
   protectedLength: undefined,
+  replay: undefined,
   targets: undefined,
   logLevel: undefined,
 };
 const LENT: Policy = {
   secret: padSecret(Buffer.from('lent')),
   protectedLength: 28,
+  replay: 'allow',
   targets: [{ port: 22 }],
   logLevel: 3,
 };
+const DEFAULTS = { protectedLength: 0, replay: 'reject', targets: ALL_TARGETS, logLevel: 1 } as const;
 
 test('POLICY_KEYS has every name and alias once', () => {
   expect([...POLICY_KEYS].sort()).toEqual(
@@ -33,6 +36,7 @@ test('POLICY_KEYS has every name and alias once', () => {
       'KNOCK_INTLEN',
       'KNOCK_INT_LEN',
       'KNOCK_LOGLVL',
+      'KNOCK_REPLAY',
       'KNOCK_SECRET',
       'KNOCK_TARGETS',
     ].sort(),
@@ -51,20 +55,20 @@ describe('buildPolicy', () => {
     {
       description: 'own secret alone: everything else is the default',
       own: { secret: OWN },
-      expected: { secret: ownSecret, protectedLength: 0, targets: ALL_TARGETS, logLevel: 1 },
+      expected: { ...DEFAULTS, secret: ownSecret },
     },
     {
-      description: "own secret never goes with another's protected length or targets",
+      description: "own secret never goes with another's protected length, targets or word on replays",
       own: { secret: OWN },
       fallback: LENT,
-      expected: { secret: ownSecret, protectedLength: 0, targets: ALL_TARGETS, logLevel: 1 },
+      expected: { ...DEFAULTS, secret: ownSecret },
     },
     {
       description: "a secret in one's own file neither",
       own: { secret: FILE, protectedLength: 4 },
       file: 'own',
       fallback: LENT,
-      expected: { secret: ownSecret, protectedLength: 4, targets: ALL_TARGETS, logLevel: 1 },
+      expected: { ...DEFAULTS, secret: ownSecret, protectedLength: 4 },
     },
     {
       description: 'a lent secret brings its protected length and targets, not its log level',
@@ -74,9 +78,15 @@ describe('buildPolicy', () => {
     },
     {
       description: 'what the application sets itself wins over what is lent',
-      own: { protectedLength: 0, targets: [{ port: 80 }], logLevel: 2 },
+      own: { protectedLength: 0, replay: 'reject', targets: [{ port: 80 }], logLevel: 2 },
       fallback: LENT,
-      expected: { secret: LENT.secret, protectedLength: 0, targets: [{ port: 80 }], logLevel: 2 },
+      expected: {
+        secret: LENT.secret,
+        protectedLength: 0,
+        replay: 'reject',
+        targets: [{ port: 80 }],
+        logLevel: 2,
+      },
     },
   ])('$description', ({ own, file, fallback, expected }) => {
     const contents = file === undefined ? undefined : Buffer.from(file);

@@ -89,6 +89,7 @@ describe('numbers and targets', () => {
     const nothing = {
       secret: undefined,
       protectedLength: undefined,
+      replay: undefined,
       targets: undefined,
       logLevel: undefined,
     };
@@ -104,11 +105,14 @@ describe('numbers and targets', () => {
     ['KNOCK_LOGLVL', '0', 'logLevel', 0],
     ['KNOCK_LOGLVL', '3', 'logLevel', 3],
     ['KNOCK_TARGETS', ':22', 'targets', [{ port: 22 }]],
+    ['KNOCK_REPLAY', 'allow', 'replay', 'allow'],
+    ['KNOCK_REPLAY', 'reject', 'replay', 'reject'],
   ] as const)('%s=%s', (key, value, field, expected) => {
     expect(read({ [key]: value })[field]).toEqual(expected);
   });
 
   test.each([
+    ['KNOCK_REPLAY', 'Allow', 'neither', 'allow or reject'],
     ['KNOCK_INTLEN', '1025', 'out of range', 'from 0 to 1024'],
     ['KNOCK_INT_LEN', '-1', 'not a whole number', 'from 0 to 1024'],
     ['KNOCK_INTLEN', '4k', 'not a whole number', 'from 0 to 1024'],

@@ -21,7 +21,7 @@ const program = {
   protectedLength: 1024,
   payload: new Uint8Array(MAX_PROTECTED_LENGTH).fill(8),
 };
-const listener = { secret: new Uint8Array(64).fill(1), protectedLength: 1024, payload: new Uint8Array() };
+const listener = { secret: new Uint8Array(64).fill(1), protectedLength: 1024, allowReplay: true };
 
 const notes: readonly { description: string; note: Note }[] = [
   { description: 'a connect', note: { connect } },

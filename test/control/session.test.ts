@@ -44,6 +44,7 @@ function session(ownSecret?: string): Session {
       : {
           secret: Buffer.concat([Buffer.from(ownSecret), Buffer.alloc(64)]).subarray(0, 64),
           protectedLength: 0,
+          replay: 'reject' as const,
           targets: parseTargets(Buffer.from('192.0.2.0/24'), (why) => {
             throw new Error(why);
           }),

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { EngineError, NOTE_BYTES } from '../../ts/engine/engine.ts';
 import { createEngine, kernelHasKnock } from '../../ts/engine/select.ts';
 import {
+  BEARER_BYTES,
   decodeMark,
   decodeNote,
   EMPTY_MARK,
@@ -19,12 +20,13 @@ import { loadBpf, mapInfo } from '../../ts/sys/libbpf.ts';
 
 test('the codecs have the sizes that the kernel knows', () => {
   const armed = loadBpf('armed.bpf.o');
-  const sizes = [MAPS.armed, MAPS.notes, MAPS.syns].map((name) => mapInfo(armed.map(name)));
+  const sizes = [MAPS.armed, MAPS.notes, MAPS.syns, MAPS.tokens].map((name) => mapInfo(armed.map(name)));
   armed.close();
   expect(sizes.map(({ name, valueSize }) => [name, valueSize])).toEqual([
     [MAPS.armed, MARK_BYTES],
     [MAPS.notes, NOTE_VALUE_BYTES],
     [MAPS.syns, SYN_BYTES],
+    [MAPS.tokens, BEARER_BYTES],
   ]);
   const guard = loadBpf('guard.bpf.o');
   const rodata = mapInfo(guard.map('.rodata')).valueSize;
@@ -45,9 +47,9 @@ test('marks and notes come back as they were', () => {
 
 test('a guard gets the secret as it is', () => {
   const secret = Uint8Array.from({ length: 64 }, (_, i) => i);
-  const config = encodeGuardConfig(secret, true);
+  const config = encodeGuardConfig(secret, true, false);
   expect([...config.subarray(0, 64)]).toEqual([...secret]);
-  expect(config.readUInt32LE(64)).toBe(1);
+  expect([config.readUInt32LE(64), config.readUInt32LE(68)]).toEqual([1, 0]);
 });
 
 test('every refusal has its words', () => {

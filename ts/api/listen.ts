@@ -10,7 +10,7 @@ import { checkedPort, type Endpoint, endpointOf, resolve } from './endpoint.ts';
 import { asNetwork, networkError, StealthError } from './errors.ts';
 import { inspectConnections } from './inspection.ts';
 import { type Secret, secretBytes } from './secret.ts';
-import { checkedLength, settingsOf } from './settings.ts';
+import { checkedLength, checkedReplay, type Replay, settingsOf } from './settings.ts';
 
 /** As `net.Server` has it. */
 const BACKLOG = 511;
@@ -29,6 +29,11 @@ export interface ListenStealthOptions {
    * is not all in the first segment, is reset and never becomes a 'connection'. Default: 0, authentication only.
    */
   readonly protectedLength?: number | undefined;
+  /**
+   * Whether somebody who saw a client's SYN may send it again from another address: 'reject' answers him as a closed
+   * port would. Default: 'reject'.
+   */
+  readonly replay?: Replay | undefined;
   /** Connections that may wait to be accepted. Default: 511. */
   readonly backlog?: number | undefined;
   /** Path of the control process's socket. Default: $KNOCK_CONTROL, or else /run/knockify/control.sock. */
@@ -43,6 +48,7 @@ interface Plan {
   readonly port: number;
   readonly secret: Uint8Array;
   readonly protectedLength: number;
+  readonly replay: Replay;
   readonly backlog: number;
   readonly control: string;
   readonly ipv6Only: boolean;
@@ -94,6 +100,7 @@ function planOf(options: ListenStealthOptions): Plan {
     port: checkedPort('port', options.port),
     secret: secretBytes(options.secret),
     protectedLength: checkedLength('protectedLength', options.protectedLength ?? 0, 0),
+    replay: checkedReplay(options.replay ?? 'reject'),
     control: controlPath(options.control),
     backlog,
     ipv6Only,
@@ -149,9 +156,9 @@ function bound(endpoint: Endpoint, { ipv6Only }: Plan): number {
 
 /** Makes a bound socket listen behind a guard. Returns whether its connections need inspection. */
 async function guard(fd: number, endpoint: Endpoint, plan: Plan): Promise<boolean> {
-  const { secret, protectedLength, control, backlog, signal } = plan;
+  const { secret, protectedLength, replay, control, backlog, signal } = plan;
   return await withSession({ call: 'listen', control, signal }, async (session) => {
-    const request = { kind: 'listen', ...settingsOf(secret, protectedLength) } as const;
+    const request = { kind: 'listen', ...settingsOf(secret, protectedLength, replay) } as const;
     const verdict = await session.expect('proceed', request, fd, endpoint);
     await listen(fd, endpoint, session, backlog);
     return verdict.follow === 1;

@@ -54,6 +54,27 @@ const protectedLength: KeySpec<number> = {
   parse: (value, refuse) => parseNumber(value, MAX_PROTECTED_LENGTH, refuse),
 };
 
+/** What becomes of a token that has been used before, by somebody else. */
+export type Replay = 'allow' | 'reject';
+
+export const DEFAULT_REPLAY: Replay = 'reject';
+
+const replay: KeySpec<Replay> = {
+  name: 'KNOCK_REPLAY',
+  aliases: [],
+  confidential: false,
+  default: DEFAULT_REPLAY,
+  rule: 'allow or reject',
+  example: 'allow',
+  description:
+    'Of servers: whether a SYN that was accepted from one address, seen by somebody on the way and sent again from ' +
+    'another address, is answered as by a closed port (reject) or gets through (allow).',
+  parse: (value, refuse) => {
+    const text = Buffer.from(value).toString('latin1');
+    return text === 'allow' || text === 'reject' ? text : refuse('it is neither');
+  },
+};
+
 const targets: KeySpec<Targets> = {
   name: 'KNOCK_TARGETS',
   aliases: [],
@@ -83,7 +104,7 @@ const logLevel: KeySpec<LogLevel> = {
 };
 
 /** Every setting, by the name of its field in `Settings`. */
-export const KEYS = { secret, protectedLength, targets, logLevel } as const;
+export const KEYS = { secret, protectedLength, replay, targets, logLevel } as const;
 
 /** The same as a list, in the order of the documentation. */
 export const KEY_LIST: readonly KeySpec<unknown>[] = Object.values(KEYS);

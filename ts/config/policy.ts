@@ -1,5 +1,13 @@
 import { ConfigError, type Refuse } from './error.ts';
-import { DEFAULT_LOG_LEVEL, KEY_LIST, KEYS, type LogLevel, namesOf } from './keys.ts';
+import {
+  DEFAULT_LOG_LEVEL,
+  DEFAULT_REPLAY,
+  KEY_LIST,
+  KEYS,
+  type LogLevel,
+  namesOf,
+  type Replay,
+} from './keys.ts';
 import { padded, type SecretFile } from './secretForm.ts';
 import type { Settings } from './settings.ts';
 import { ALL_TARGETS, type Targets } from './targets.ts';
@@ -10,6 +18,8 @@ export interface Policy {
   readonly secret: Uint8Array;
   /** Bytes of the first segment that the token protects, 0..1024; 0 = auth mode (draft section 3.1). */
   readonly protectedLength: number;
+  /** Of a listener: what becomes of tokens that have come from another address. */
+  readonly replay: Replay;
   readonly targets: Targets;
   readonly logLevel: LogLevel;
 }
@@ -22,7 +32,7 @@ export const POLICY_KEYS: readonly string[] = KEY_LIST.flatMap(namesOf);
  *
  * `secretFile` holds the contents of the file when `own.secret` names one; only its first 64 bytes count.
  * `fallback` is the control process's own policy. It lends its secret to an application that brings none, and
- * then also fills the protected length and the targets that the application leaves open. A secret of one's
+ * then also fills the protected length, the targets and the word on replays that the application leaves open. A secret of one's
  * own never goes with another's protected length: what is left open is then 0 and everything.
  *
  * Throws ConfigError when there is no secret, or the file holds none. The returned secret may be the
@@ -33,6 +43,7 @@ export function buildPolicy(own: Settings, secretFile: Uint8Array | undefined, f
   return {
     secret: lender?.secret ?? ownSecret(own, secretFile),
     protectedLength: own.protectedLength ?? lender?.protectedLength ?? 0,
+    replay: own.replay ?? lender?.replay ?? DEFAULT_REPLAY,
     targets: own.targets ?? lender?.targets ?? ALL_TARGETS,
     logLevel: own.logLevel ?? DEFAULT_LOG_LEVEL,
   };

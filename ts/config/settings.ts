@@ -1,5 +1,5 @@
 import { ConfigError, type Refuse, shown } from './error.ts';
-import { KEYS, type KeySpec, type LogLevel, namesOf } from './keys.ts';
+import { KEYS, type KeySpec, type LogLevel, namesOf, type Replay } from './keys.ts';
 import { parseRc } from './rc.ts';
 import type { SecretSource } from './secretForm.ts';
 import type { Targets } from './targets.ts';
@@ -18,6 +18,7 @@ export interface RawSettings {
 export interface Settings {
   readonly secret: SecretSource | undefined;
   readonly protectedLength: number | undefined;
+  readonly replay: Replay | undefined;
   readonly targets: Targets | undefined;
   readonly logLevel: LogLevel | undefined;
 }
@@ -43,6 +44,7 @@ export function readSettings(raw: RawSettings): Settings {
   return {
     secret: read(KEYS.secret),
     protectedLength: read(KEYS.protectedLength),
+    replay: read(KEYS.replay),
     targets: read(KEYS.targets),
     logLevel: read(KEYS.logLevel),
   };

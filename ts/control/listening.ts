@@ -27,10 +27,10 @@ export class Listening implements Dealings {
   }
 
   listen(socket: number, policy: Policy): Verdict {
-    const { logLevel, secret, protectedLength, targets } = policy;
+    const { logLevel, secret, protectedLength, replay, targets } = policy;
     const local = parseSockaddr(this.#around.localAddress(socket));
     if (!matchesListener(targets, local)) return verdict('pass', { logLevel });
-    return this.#guard(socket, { secret, protectedLength }, logLevel);
+    return this.#guard(socket, { secret, protectedLength, allowReplay: replay === 'allow' }, logLevel);
   }
 
   /** The program chose secret and protected length itself: no setting and no target counts. */

@@ -58,10 +58,10 @@ function decodeConnect(data: Buffer): StealthConnect | undefined {
   };
 }
 
-function encodeProtection(protectedLength: number, secret: Uint8Array, payload?: Uint8Array): Uint8Array {
+function encodeProtection(protectedLength: number, secret: Uint8Array, payload: Uint8Array): Uint8Array {
   const head = Buffer.alloc(2);
   head.writeUInt16BE(protectedLength);
-  return Buffer.concat([head, secret, payload ?? Buffer.alloc(0)]);
+  return Buffer.concat([head, secret, payload]);
 }
 
 function decodeProtection(data: Buffer): ProgramStealth | undefined {
@@ -73,13 +73,25 @@ function decodeProtection(data: Buffer): ProgramStealth | undefined {
   };
 }
 
+/** The protection of a listener, and one byte for whether replays are allowed. */
+function encodeListener({ protectedLength, secret, allowReplay = false }: Protection): Uint8Array {
+  return encodeProtection(protectedLength, secret, Uint8Array.of(allowReplay ? 1 : 0));
+}
+
+function decodeListener(data: Buffer): Protection | undefined {
+  const known = decodeProtection(data);
+  if (known === undefined) return undefined;
+  const { protectedLength, secret, payload } = known;
+  return { protectedLength, secret, allowReplay: payload[0] === 1 };
+}
+
 /** Three sections, each behind its u16 length, big-endian; an empty one is absent. */
 export function encodeNote({ program, connect, listener }: Note): Uint8Array {
   const none = new Uint8Array();
   const sections = [
     program ? encodeProtection(program.protectedLength, program.secret, program.payload) : none,
     connect ? encodeConnect(connect) : none,
-    listener ? encodeProtection(listener.protectedLength, listener.secret) : none,
+    listener ? encodeListener(listener) : none,
   ];
   const head = Buffer.alloc(HEAD);
   sections.forEach((section, i) => {
@@ -100,7 +112,7 @@ export function decodeNote(note: Uint8Array): Note {
   return {
     program: program && decodeProtection(program),
     connect: connect && decodeConnect(connect),
-    listener: listener && decodeProtection(listener),
+    listener: listener && decodeListener(listener),
   };
 }
 

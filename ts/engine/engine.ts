@@ -12,6 +12,11 @@ export interface Protection {
   readonly secret: Uint8Array;
   /** Bytes of the first segment that the token protects; 0 is authentication only (draft section 3.1). */
   readonly protectedLength: number;
+  /**
+   * Whether a token that came from one address may come again from another. Otherwise, where it has a T, whoever is not
+   * the first to bring it meets a closed port. Of a guard only.
+   */
+  readonly allowReplay?: boolean | undefined;
 }
 
 /** The token that the next SYN of an armed socket carries. */

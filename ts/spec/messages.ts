@@ -41,6 +41,7 @@ export const settingVariables = [
   'KNOCK_INT_LEN',
   'KNOCK_LOGLVL',
   'KNOCK_TARGETS',
+  'KNOCK_REPLAY',
 ] as const;
 
 /** What the control process tells the shim to do. */

@@ -11,22 +11,27 @@ const FIRST_SEGMENT_SECONDS = 30;
 /** Prepared programs that are kept for the next listener with the same secret. */
 const MOST_LOADED = 32;
 
+/** Descriptors of the maps of SYNs and of tokens, which the guards fill. */
+export interface GuardMaps {
+  readonly syns: number;
+  readonly tokens: number;
+}
+
 /** One loaded program for each secret and mode; the listeners that use it keep it alive. */
 export class Guards {
   readonly #loaded = new Map<string, BpfObject>();
-  readonly #syns: number;
+  readonly #maps: GuardMaps;
   readonly #firstSegments: FirstSegments;
 
-  /** `syns`: descriptor of the map of SYNs, which the guards fill. */
-  constructor(syns: number, firstSegments: FirstSegments) {
-    this.#syns = syns;
+  constructor(maps: GuardMaps, firstSegments: FirstSegments) {
+    this.#maps = maps;
     this.#firstSegments = firstSegments;
   }
 
   /** Attaches the guard. The socket must not listen yet: after that the kernel wouldn't take it. */
-  attach(fd: number, { secret, protectedLength }: Protection): void {
-    const integrity = protectedLength > 0;
-    const program = this.#load(secret, integrity);
+  attach(fd: number, protection: Protection): void {
+    const integrity = protection.protectedLength > 0;
+    const program = this.#load(protection);
     // A socket that brings a reuseport program may not listen beside others (reuseport_cb, in the kernel's bind conflict
     // check): one of the application's own group is guarded by `replace` once it listens, and deaf until then.
     const inGroup = getUint(fd, 'SO_REUSEPORT') !== 0 && (socketFilter(fd) === 'none' || dropsAll(fd));
@@ -41,9 +46,9 @@ export class Guards {
   }
 
   /** Puts the guard in place of whatever program the listener's group has; `previous` is how it was guarded so far. */
-  replace(fd: number, { secret, protectedLength }: Protection, previous: Protection): void {
-    const integrity = protectedLength > 0;
-    setInt(fd, 'SO_ATTACH_REUSEPORT_EBPF', this.#load(secret, integrity));
+  replace(fd: number, protection: Protection, previous: Protection): void {
+    const integrity = protection.protectedLength > 0;
+    setInt(fd, 'SO_ATTACH_REUSEPORT_EBPF', this.#load(protection));
     if (dropsAll(fd)) {
       setInt(fd, 'SO_DETACH_FILTER', 0);
       if (integrity) this.#firstSegments.watch(fd);
@@ -70,18 +75,20 @@ export class Guards {
     }
   }
 
-  #load(secret: Uint8Array, integrity: boolean): number {
-    const key = createHash('sha256')
-      .update(secret)
-      .update(integrity ? 'integrity' : 'auth')
-      .digest('hex');
+  #load({ secret, protectedLength, allowReplay = false }: Protection): number {
+    const rodata = encodeGuardConfig(secret, protectedLength > 0, !allowReplay);
+    const key = createHash('sha256').update(rodata).digest('hex');
     let object = this.#loaded.get(key);
     // Deleting first makes it the youngest.
     this.#loaded.delete(key);
     if (object !== undefined) this.#loaded.set(key, object);
     else {
-      const maps = new Map([[MAPS.syns, this.#syns]]);
-      object = loadBpf('guard.bpf.o', { rodata: encodeGuardConfig(secret, integrity), maps });
+      const { syns, tokens } = this.#maps;
+      const maps = new Map([
+        [MAPS.syns, syns],
+        [MAPS.tokens, tokens],
+      ]);
+      object = loadBpf('guard.bpf.o', { rodata, maps });
       this.#loaded.set(key, object);
       this.#dropOldest();
     }

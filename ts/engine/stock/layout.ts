@@ -4,7 +4,12 @@ import { NOTE_BYTES } from '../engine.ts';
 /** Mirrors native/bpf/layout.h. All integers are in host byte order, as C has them. */
 
 /** The maps' names carry KNOCK_LAYOUT. */
-export const MAPS = { armed: 'knock_armed_1', notes: 'knock_notes_1', syns: 'knock_syns_1' } as const;
+export const MAPS = {
+  armed: 'knock_armed_1',
+  notes: 'knock_notes_1',
+  syns: 'knock_syns_1',
+  tokens: 'knock_tokens_1',
+} as const;
 
 /** enum knock_phase. */
 export const PHASE = { free: 0, hold: 1, armed: 2, guarded: 3 } as const;
@@ -116,12 +121,16 @@ export function decodeSyn(bytes: Buffer): Syn {
   return { isn: bytes.readUInt32LE(8), first: bytes.readUInt32LE(12) };
 }
 
-export const GUARD_CONFIG_BYTES = 68;
+/** struct knock_bearer: who brought a token first. */
+export const BEARER_BYTES = 24;
+
+export const GUARD_CONFIG_BYTES = 72;
 
 /** struct knock_guard. The secret's words are little-endian in MD5 and in memory here: its bytes as they are. */
-export function encodeGuardConfig(secret: Uint8Array, integrity: boolean): Buffer {
+export function encodeGuardConfig(secret: Uint8Array, integrity: boolean, refuseReplays: boolean): Buffer {
   const bytes = Buffer.alloc(GUARD_CONFIG_BYTES);
   bytes.set(secret);
   bytes.writeUInt32LE(integrity ? 1 : 0, 64);
+  bytes.writeUInt32LE(refuseReplays ? 1 : 0, 68);
   return bytes;
 }

@@ -67,10 +67,11 @@ export class StockEngine implements Engine {
     this.#notes = this.#programs.map(MAPS.notes);
     const syns = this.#programs.map(MAPS.syns);
     this.#firstSegments = new FirstSegments(syns);
-    this.#guards = new Guards(syns, this.#firstSegments);
+    const tokens = this.#programs.map(MAPS.tokens);
+    this.#guards = new Guards({ syns, tokens }, this.#firstSegments);
     const egress = this.#programs.program('knock_egress');
     // The filters use neither; the tie keeps them for the next control process to find.
-    for (const map of [this.#notes, syns]) bindProgramMap(egress, map);
+    for (const map of [this.#notes, syns, tokens]) bindProgramMap(egress, map);
     this.#links = new Links({ egress, ingress: this.#programs.program('knock_ingress') }, generation);
     this.changes = this.#links.events;
     bequeath(

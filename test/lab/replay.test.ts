@@ -1,0 +1,254 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { destinationOf } from '../../ts/stealth/destination.ts';
+import { padSecret } from '../../ts/stealth/secret.ts';
+import { computeToken } from '../../ts/stealth/token.ts';
+import { capturing } from './capture.ts';
+import { startControl } from './control.ts';
+import { inside, setSysctl } from './netns.ts';
+import { type Packet, syns } from './packets.ts';
+import { comparable, type Probe, sendBatch, startFlood, timestampOption } from './probes.ts';
+import { type Knock, type Program, PYTHON, REPOSITORY, run, start, stop, untilListening } from './program.ts';
+import { MODES, openStealthLab, SECRET, type StealthLab } from './stealthlab.ts';
+
+/** A SYN that somebody saw on the way, sent again (thesis section 8.2). */
+
+const ACCEPTOR = `${REPOSITORY}/test/programs/acceptor.py`;
+const STEPS = `${REPOSITORY}/test/programs/steps.py`;
+const FAMILIES = ['ipv4', 'ipv6'] as const;
+type Family = (typeof FAMILIES)[number];
+const KINDS = FAMILIES.flatMap((family) => MODES.map((mode) => ({ family, mode })));
+const PORTS = { auth: 9301, integrity: 9302 } as const;
+const LENIENT = 9303;
+const LATER = 9304;
+const CLOSED = 9310;
+/** Another address of the client's machine, which somebody else could have. */
+const ELSEWHERE = { ipv4: '192.0.2.77', ipv6: '2001:db8::77' } as const;
+const PAYLOAD = Buffer.from('exactly these bytes, please, and no others').toString('hex');
+/** As many tokens as are remembered. */
+const REMEMBERED = 65_536;
+
+let stealth: StealthLab;
+
+beforeAll(async () => {
+  stealth = await openStealthLab();
+  const { client, server } = stealth;
+  inside(client, ['ip', 'addr', 'add', `${ELSEWHERE.ipv4}/24`, 'dev', client.device]);
+  inside(client, ['ip', 'addr', 'add', `${ELSEWHERE.ipv6}/64`, 'dev', client.device, 'nodad']);
+  for (const family of FAMILIES) {
+    const neighbour = ['ip', 'neigh', 'add', ELSEWHERE[family], 'lladdr', client.mac, 'dev', server.device];
+    inside(server, neighbour);
+  }
+  for (const mode of MODES) await serve(PORTS[mode], stealth.knock(server, mode));
+  await serve(LENIENT, stealth.knock(server), { KNOCK_REPLAY: 'allow' });
+});
+afterAll(() => stealth?.close());
+
+async function serve(port: number, knock: Knock, env: Record<string, string> = {}): Promise<Program> {
+  const program = start(stealth.server, [PYTHON, '-u', ACCEPTOR, '::', String(port)], { knock, env });
+  await untilListening(program, port);
+  return program;
+}
+
+type Syn = Pick<Probe, 'family' | 'destinationPort' | 'sequence' | 'options'>;
+
+/** A SYN with the token for T. Some hash of some first bytes, for integrity: the guard can't know them. */
+function synFor(family: Family, destinationPort: number, tsval: number): Syn {
+  const destination = destinationOf(stealth.server.addresses[family], destinationPort);
+  const hash = destinationPort === PORTS.integrity ? { integrityHash: 0x1234 } : {};
+  const { isn } = computeToken({ secret: padSecret(Buffer.from(SECRET)), destination, tsval, ...hash });
+  return { family, destinationPort, sequence: isn, options: tsval === 0 ? '' : timestampOption(tsval) };
+}
+
+const RANGE = { first: 20_000, last: 65_535 };
+const here = (family: Family) => stealth.client.addresses[family];
+
+/** The flags of the answer to each SYN, in order; each from a port of its own. */
+async function answers(sent: readonly { syn: Syn; source: string; sourcePort: number }[]): Promise<string[]> {
+  const probes = sent.map(({ syn, source, sourcePort }) => {
+    return { ...syn, source, sourcePort, flags: 'S' };
+  });
+  return (await sendBatch(stealth.lab, probes, RANGE)).map(({ flags }) => flags);
+}
+
+let ticks = 0x10000000;
+/** A T that no SYN of these tests had before. */
+const freshT = () => ticks++;
+
+describe.each(KINDS)('$family, $mode', ({ family, mode }) => {
+  const source = () => here(family);
+
+  test('a SYN comes again from the address that brought it first, and from no other', async () => {
+    const syn = synFor(family, PORTS[mode], freshT());
+    const other = synFor(family, PORTS[mode], freshT());
+    const untimed = synFor(family, PORTS[mode], 0);
+    const elsewhere = ELSEWHERE[family];
+    const rows = [
+      { syn, source: source(), sourcePort: 20_000, answer: 'SA' },
+      { syn, source: source(), sourcePort: 20_000, answer: 'SA' },
+      // A connection of the same tick, or the same SYN behind a NAT that has forgotten the port.
+      { syn, source: source(), sourcePort: 20_001, answer: 'SA' },
+      { syn, source: elsewhere, sourcePort: 20_000, answer: 'RA' },
+      { syn, source: elsewhere, sourcePort: 20_001, answer: 'RA' },
+      { syn, source: source(), sourcePort: 20_002, answer: 'SA' },
+      // Whoever is quicker than the client takes its place.
+      { syn: other, source: elsewhere, sourcePort: 20_003, answer: 'SA' },
+      { syn: other, source: source(), sourcePort: 20_003, answer: 'RA' },
+      { syn: other, source: elsewhere, sourcePort: 20_004, answer: 'SA' },
+      // Without timestamps all SYNs carry the same token.
+      { syn: untimed, source: source(), sourcePort: 20_005, answer: 'SA' },
+      { syn: untimed, source: elsewhere, sourcePort: 20_005, answer: 'SA' },
+    ];
+    expect(await answers(rows)).toEqual(rows.map(({ answer }) => answer));
+  });
+
+  test("the SYN of the library's connection is refused with a closed port's bytes", async () => {
+    const { lab, client } = stealth;
+    const address = stealth.server.addresses[family];
+    const command = [PYTHON, STEPS, 'connect', address, String(PORTS[mode]), PAYLOAD];
+    const { result, packets } = await capturing(lab, () =>
+      run(client, command, { knock: stealth.knock(client, mode) }),
+    );
+    expect(result.stdout).not.toMatch(/E[A-Z]{4}/);
+    const [syn] = syns(packets) as [Packet];
+    const { sequence, window, options } = syn;
+    const elsewhere = syn.source === source() ? ELSEWHERE[family] : source();
+    const replays = [PORTS[mode], CLOSED].flatMap((destinationPort) =>
+      [20_000, syn.sourcePort].map((sourcePort) => {
+        const where = { family, source: elsewhere, sourcePort, destinationPort };
+        return { ...where, flags: 'S', sequence, window, options };
+      }),
+    );
+    const refused = await sendBatch(lab, replays, RANGE);
+    expect(refused.map(({ flags }) => flags)).toEqual(['RA', 'RA', 'RA', 'RA']);
+    const [one, two, ...closed] = refused.map(comparable);
+    expect([one, two]).toEqual(closed);
+  });
+});
+
+test('KNOCK_REPLAY=allow: from anywhere', async () => {
+  const syn = synFor('ipv4', LENIENT, freshT());
+  const seen = await answers(
+    [here('ipv4'), ELSEWHERE.ipv4].map((source) => ({ syn, source, sourcePort: 20_000 })),
+  );
+  expect(seen).toEqual(['SA', 'SA']);
+});
+
+test('with SYN cookies only', async () => {
+  setSysctl(stealth.server, 'net.ipv4.tcp_syncookies', 2);
+  const syn = synFor('ipv4', PORTS.auth, freshT());
+  const seen = await answers([
+    { syn, source: here('ipv4'), sourcePort: 20_000 },
+    { syn, source: ELSEWHERE.ipv4, sourcePort: 20_000 },
+    { syn, source: here('ipv4'), sourcePort: 20_000 },
+  ]);
+  setSysctl(stealth.server, 'net.ipv4.tcp_syncookies', 1);
+  expect(seen).toEqual(['SA', 'RA', 'SA']);
+});
+
+test('wrong tokens push no right one out', async () => {
+  const syn = synFor('ipv4', PORTS.auth, freshT());
+  expect(await answers([{ syn, source: here('ipv4'), sourcePort: 20_000 }])).toEqual(['SA']);
+  const received = () =>
+    Number(/InSegs\s+(\d+)/.exec(inside(stealth.server, ['nstat', '-asz', 'TcpInSegs']))?.[1]);
+  const before = received();
+  // A burst of many, each with a T of its own.
+  const wrong = Array.from({ length: 8192 }, (_, index) => {
+    const { sequence = 0, ...rest } = synFor('ipv4', PORTS.auth, 1 + index);
+    return {
+      ...rest,
+      sequence: (sequence + 1) >>> 0,
+      source: here('ipv4'),
+      sourcePort: 1024 + index,
+      flags: 'S',
+    };
+  });
+  const flood = await startFlood(stealth.lab, wrong);
+  while (received() - before < REMEMBERED + 10_000) await new Promise((resolve) => setTimeout(resolve, 100));
+  await stop(flood);
+  expect(await answers([{ syn, source: ELSEWHERE.ipv4, sourcePort: 20_000 }])).toEqual(['RA']);
+});
+
+/** The server's map of tokens, by way of the control process's filter. */
+function tokenMap(): number {
+  const { server } = stealth;
+  const [{ tc }] = JSON.parse(inside(server, ['bpftool', '-j', 'net', 'show', 'dev', server.device]));
+  const egress = tc.find(({ name }: { name: string }) => name.startsWith('knock_egress'));
+  const { map_ids } = JSON.parse(inside(server, ['bpftool', '-j', 'prog', 'show', 'id', String(egress.id)]));
+  const named = (id: number) =>
+    JSON.parse(inside(server, ['bpftool', '-j', 'map', 'show', 'id', String(id)])).name;
+  return map_ids.find((id: number) => named(id).startsWith('knock_tokens'));
+}
+
+interface Entry {
+  readonly key: string[];
+  readonly value: string[];
+}
+
+const MINUTE = 60n * 1_000_000_000n;
+
+/** Makes what is known of all tokens older. */
+function age(minutes: bigint): void {
+  const map = String(tokenMap());
+  const entries: Entry[] = JSON.parse(inside(stealth.server, ['bpftool', '-j', 'map', 'dump', 'id', map]));
+  for (const { key, value } of entries) {
+    const bytes = Buffer.from(value.map(Number));
+    bytes.writeBigUInt64LE(BigInt.asUintN(64, bytes.readBigUInt64LE() - minutes * MINUTE));
+    const command = [
+      'bpftool',
+      'map',
+      'update',
+      'id',
+      map,
+      'key',
+      ...key,
+      'value',
+      ...[...bytes].map(String),
+    ];
+    inside(stealth.server, command);
+  }
+}
+
+test('from its own address it comes again for three minutes', async () => {
+  const syn = synFor('ipv4', PORTS.auth, freshT());
+  const again = (sourcePort: number) => answers([{ syn, source: here('ipv4'), sourcePort }]);
+  expect(await again(20_000)).toEqual(['SA']);
+  age(2n);
+  expect(await again(20_001)).toEqual(['SA']);
+  age(1n);
+  expect(await again(20_002)).toEqual(['RA']);
+});
+
+test('a listener that outlives its control process goes on, and the next one goes on with the same memory', async () => {
+  const { lab, server } = stealth;
+  const before = synFor('ipv4', PORTS.auth, freshT());
+  const meanwhile = synFor('ipv4', PORTS.auth, freshT());
+  const later = synFor('ipv4', LATER, freshT());
+  const asked = (syn: Syn, source: string) => answers([{ syn, source, sourcePort: 20_000 }]);
+  const mine = here('ipv4');
+  expect(await asked(before, mine)).toEqual(['SA']);
+  stealth.controls.server.program.child.kill('SIGKILL');
+  await stealth.controls.server.program.ended;
+  expect(await asked(before, ELSEWHERE.ipv4)).toEqual(['RA']);
+  expect(await asked(meanwhile, mine)).toEqual(['SA']);
+  const successor = await startControl(lab, server);
+  for (const syn of [before, meanwhile]) expect(await asked(syn, ELSEWHERE.ipv4)).toEqual(['RA']);
+  const knock = { ...stealth.knock(server), control: successor.socket };
+  const first = await serve(LATER, knock);
+  expect(await asked(later, mine)).toEqual(['SA']);
+  await stop(first);
+  await serve(LATER, knock);
+  expect(await asked(later, ELSEWHERE.ipv4)).toEqual(['RA']);
+});
+
+test('the oldest token is forgotten when there is no room for more', async () => {
+  const [oldest = 0, youngest = 0] = [freshT(), freshT() + REMEMBERED + 1024];
+  const syn = (tsval: number) => synFor('ipv4', PORTS.auth, tsval);
+  const mine = { source: here('ipv4') };
+  const probes = Array.from({ length: youngest - oldest + 1 }, (_, index) => {
+    return { ...syn(oldest + index), ...mine, sourcePort: 20_000 + (index % 40_000), flags: 'S' };
+  });
+  await sendBatch(stealth.lab, probes, { first: 1, last: 2 });
+  const asked = (tsval: number) => answers([{ syn: syn(tsval), source: ELSEWHERE.ipv4, sourcePort: 20_000 }]);
+  expect(await asked(youngest)).toEqual(['RA']);
+  expect(await asked(oldest)).toEqual(['SA']);
+});
