@@ -47,8 +47,10 @@
     {
       "target_name": "knockify_native",
       "sources": [
+        "native/calls.c",
         "native/channel.c",
         "native/process.c",
+        "native/sequences.c",
         "native/sys.c"
       ],
       "cflags": [

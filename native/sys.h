@@ -77,7 +77,7 @@ KNK_EXPORT int knk_harden(void);
  * abstract one, with up to 16 descriptors for it to store. */
 KNK_EXPORT int knk_notify(const char *path, const void *state, int length, const int32_t *descriptors, int count);
 
-/* Makes what ts/sys/tcp.ts needs of the above properties of `exports`. */
+/* Makes what ts/sys reaches without the FFI properties of `exports`. In native/calls.c. */
 void knk_export_calls(napi_env env, napi_value exports);
 
 #endif

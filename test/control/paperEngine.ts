@@ -1,4 +1,4 @@
-import type { Engine, Inspection, Protection, SocketPhase } from '../../ts/engine/engine.ts';
+import type { Engine, Inspection, Protection, Sight, SocketPhase } from '../../ts/engine/engine.ts';
 
 /** An engine that keeps its sockets in memory and notes what is asked of it. */
 export class PaperEngine implements Engine {
@@ -15,6 +15,9 @@ export class PaperEngine implements Engine {
   #note(call: string, detail = ''): void {
     this.calls.push(detail === '' ? call : `${call} ${detail}`);
     if (this.failing?.call === call) throw this.failing.error;
+  }
+  look(fd: number): Sight {
+    return { phase: this.current, marked: this.current !== 'fresh', noted: this.notes.has(fd) };
   }
   phase(): SocketPhase {
     return this.current;

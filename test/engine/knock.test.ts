@@ -21,17 +21,22 @@ vi.mock('../../ts/sys/libc.ts', async (original) => {
     setBytes: (_: number, option: string, value: Uint8Array) => calls.push(`${option} ${value.length}`),
     setInt: (_: number, option: string, value: number) => calls.push(`${option} ${value}`),
     writeIsn: (_: number, isn: number) => calls.push(`ISN ${isn}`),
-    connect: () => {
-      calls.push('connect');
-      state.tcp = 2;
-      return 0;
-    },
-    disconnect: () => {
-      calls.push('disconnect');
-      state.tcp = 7;
-    },
   };
 });
+
+vi.mock('../../ts/sys/sequences.ts', () => ({
+  readForgotten: () => ({ maxSegment: 536, windowClamp: 0, quickAck: 0 }),
+  defer: () => {
+    calls.push('defer');
+    state.tcp = 2;
+    return true;
+  },
+  undoDeferral: () => {
+    calls.push('undo');
+    state.tcp = 7;
+  },
+  forbidDeferral: () => calls.push('forbid'),
+}));
 
 const { KnockEngine } = await import('../../ts/engine/knock.ts');
 
@@ -64,17 +69,11 @@ describe('a client', () => {
   test('can send no plain SYN while its connect is delayed', () => {
     const engine = new KnockEngine();
     engine.defer(FD, peer);
-    expect(calls).toEqual([
-      'ISN 0',
-      'TCP_STEALTH 64',
-      'TCP_FASTOPEN_CONNECT 1',
-      'TCP_FASTOPEN_NO_COOKIE 1',
-      'connect',
-    ]);
+    expect(calls).toEqual(['ISN 0', 'TCP_STEALTH 64', 'defer']);
     expect(engine.phase(FD)).toBe('deferred');
     calls.length = 0;
     engine.arm(FD, peer, secret, new Uint8Array(4));
-    expect(calls).toEqual(['disconnect', 'ISN 0', 'TCP_STEALTH 64', 'TCP_STEALTH_INTEGRITY 4']);
+    expect(calls).toEqual(['undo', 'ISN 0', 'TCP_STEALTH 64', 'TCP_STEALTH_INTEGRITY 4']);
     expect(engine.phase(FD)).toBe('armed');
     engine.close();
   });
@@ -94,7 +93,7 @@ describe('a client', () => {
     engine.defer(FD, peer);
     engine.release(FD);
     expect(engine.phase(FD)).toBe('fresh');
-    expect(calls.at(-1)).toBe('disconnect');
+    expect(calls.at(-1)).toBe('undo');
     engine.close();
   });
 });

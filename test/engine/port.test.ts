@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { bindPort, pinPort, portRange, restorePortRange } from '../../ts/engine/stock/port.ts';
+import { portRange, restorePortRange } from '../../ts/engine/stock/port.ts';
 import {
   AF_INET,
   bind,
@@ -10,6 +10,7 @@ import {
   setInt,
   socket,
 } from '../../ts/sys/libc.ts';
+import { bindPort, pinPort } from '../../ts/sys/sequences.ts';
 
 let fd: number;
 beforeEach(() => {
@@ -33,7 +34,7 @@ function freePort(): number {
 }
 
 test('pinning and unpinning', () => {
-  pinPort(fd, 65_000, loopback(65_000));
+  pinPort(fd, loopback(65_000));
   expect(portRange(fd)).toBe(((65_000 << 16) | 65_000) >>> 0);
   restorePortRange(fd, 0);
   expect(portRange(fd)).toBe(0);

@@ -1,6 +1,6 @@
 import type { Policy } from '../config/policy.ts';
 import { matchesDestination } from '../config/targets.ts';
-import type { Peer } from '../engine/engine.ts';
+import type { Peer, Sight } from '../engine/engine.ts';
 import type { Message } from '../spec/codec.ts';
 import { moved, prefix, type StealthConnect, write, writeAnnounced } from './delayed.ts';
 import { type ProgramStealth, readNote, updateNote } from './note.ts';
@@ -37,10 +37,11 @@ export class Connecting implements Dealings {
     this.#client = client;
   }
 
-  connect(socket: number, request: Message<'connect'>, policy: Policy): Verdict {
+  connect(socket: number, sight: Sight, request: Message<'connect'>, policy: Policy): Verdict {
     const { logLevel, secret, protectedLength, targets } = policy;
-    const peer = parseSockaddr(request.peer.slice(0, request.peer_size));
-    if (!this.#makeFresh(socket) || !matchesDestination(targets, peer)) return verdict('pass', { logLevel });
+    const peer = parseSockaddr(request.peer.subarray(0, request.peer_size));
+    if (!this.#makeFresh(socket, sight) || !matchesDestination(targets, peer))
+      return verdict('pass', { logLevel });
     const connect = { ...idle(peer, secret), protectedLength, logLevel };
     if (protectedLength === 0) return this.#arm(socket, moved(connect, 'connect'), peer);
     this.#around.engine.defer(socket, peer);
@@ -49,9 +50,10 @@ export class Connecting implements Dealings {
   }
 
   /** The program chose secret and protected bytes itself: no setting and no target counts. */
-  connectAsTold(socket: number, request: Message<'connect'>, { secret, payload }: ProgramStealth): Verdict {
-    const peer = parseSockaddr(request.peer.slice(0, request.peer_size));
-    if (!this.#makeFresh(socket)) return verdict('pass');
+  connectAsTold(socket: number, sight: Sight, request: Message<'connect'>, program: ProgramStealth): Verdict {
+    const { secret, payload } = program;
+    const peer = parseSockaddr(request.peer.subarray(0, request.peer_size));
+    if (!this.#makeFresh(socket, sight)) return verdict('pass');
     const connect = {
       ...idle(peer, secret),
       protectedLength: payload.length,
@@ -122,12 +124,10 @@ export class Connecting implements Dealings {
   }
 
   /** What is connecting, connected or listening gets its errno from the kernel: false. */
-  #makeFresh(socket: number): boolean {
-    const { engine } = this.#around;
-    const phase = engine.phase(socket);
+  #makeFresh(socket: number, { phase, marked }: Sight): boolean {
     if (phase !== 'fresh' && phase !== 'armed') return false;
     // An earlier attempt, by this control process or one before it, may have left its mark.
-    engine.release(socket);
+    if (marked) this.#around.engine.release(socket);
     return true;
   }
 

@@ -1,7 +1,7 @@
 import { ConfigError } from '../config/error.ts';
 import { buildPolicy } from '../config/policy.ts';
 import type { Settings } from '../config/settings.ts';
-import { EngineError } from '../engine/engine.ts';
+import { EngineError, type Sight } from '../engine/engine.ts';
 import type { Message } from '../spec/codec.ts';
 import { type ActionName, actions } from '../spec/messages.ts';
 import { SysError } from '../sys/error.ts';
@@ -21,6 +21,11 @@ type Request = Message<'connect' | 'listen'>;
 interface Waiting {
   readonly path: string;
   readonly resume: (file: Uint8Array) => Verdict;
+}
+
+interface Seen {
+  readonly socket: number;
+  readonly sight: Sight;
 }
 
 /** Descriptors that each message may bring. */
@@ -117,19 +122,24 @@ export class Session {
       return this.#listening().accepted(socket, second);
     }
     if (message.kind === 'option') return setOption(this.#around.engine, socket, message);
-    const { program } = readNote(this.#around.engine, socket);
+    const { engine } = this.#around;
+    const sight = engine.look(socket);
+    const { program } = sight.noted ? readNote(engine, socket) : {};
     if (program !== undefined && message.kind === 'listen')
       return this.#listening().listenAsTold(socket, program);
     if (program !== undefined && message.kind === 'connect')
-      return this.#connecting().connectAsTold(socket, message, program);
+      return this.#connecting().connectAsTold(socket, sight, message, program);
     const settings = applicationSettings(message, second, this.#client);
-    if (settings.secret?.kind !== 'file') return this.#request(message, socket, settings, undefined);
+    if (settings.secret?.kind !== 'file')
+      return this.#request(message, { socket, sight }, settings, undefined);
     const { path, pathBytes } = settings.secret;
     if (pathBytes.length > LONGEST_PATH)
       throw new ConfigError(
         `KNOCK_SECRET: the file name has ${pathBytes.length} bytes; at most ${LONGEST_PATH} can be`,
       );
-    this.#waiting = { path, resume: (file) => this.#request(message, socket, settings, file) };
+    const resume = (file: Uint8Array) =>
+      this.#request(message, { socket, sight: engine.look(socket) }, settings, file);
+    this.#waiting = { path, resume };
     return verdict('need_file', { path: pathBytes });
   }
 
@@ -140,10 +150,15 @@ export class Session {
     return waiting.resume(secretFileContents(waiting.path, error, file));
   }
 
-  #request(request: Request, socket: number, settings: Settings, file: Uint8Array | undefined): Verdict {
+  #request(
+    request: Request,
+    { socket, sight }: Seen,
+    settings: Settings,
+    file: Uint8Array | undefined,
+  ): Verdict {
     const policy = buildPolicy(settings, file, this.#around.ownPolicy);
     if (request.kind === 'listen') return this.#listening().listen(socket, policy);
-    return this.#connecting().connect(socket, request, policy);
+    return this.#connecting().connect(socket, sight, request, policy);
   }
 
   #connecting(): Connecting {

@@ -45,6 +45,15 @@ export type SocketPhase =
   /** Connecting, connected, closing or listening without us. */
   | 'foreign';
 
+/** What is to be known of a socket before anything is decided. */
+export interface Sight {
+  readonly phase: SocketPhase;
+  /** It is, or was once, deferred or armed: `release` has something to take back. */
+  readonly marked: boolean;
+  /** `readNote` would find something. */
+  readonly noted: boolean;
+}
+
 /**
  * How a token reaches the wire. Every descriptor is one that somebody else owns: no call may block on it,
  * change its O_NONBLOCK flag or close it. Every method throws `SysError` (or `EngineError`) on failure and
@@ -59,9 +68,11 @@ export interface Engine {
   /** Catches up with interfaces that came, changed or went. */
   follow(): void;
   /**
-   * Reads the phase; throws EngineError when the descriptor is not a TCP socket of this network namespace. `settle` and
-   * `release` rely on that having been asked: without a mark of ours on the socket they do nothing.
+   * Throws EngineError when the descriptor is not a TCP socket of this network namespace. All other methods but
+   * `guard` and `inspectAccepted` rely on that having been asked.
    */
+  look(fd: number): Sight;
+  /** What `look` says of the phase. */
   phase(fd: number): SocketPhase;
   /** Fakes a connect: connect() has said yes, the kernel has chosen route, source address and port, nothing is sent. */
   defer(fd: number, peer: Peer): void;

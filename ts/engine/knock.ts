@@ -1,6 +1,7 @@
 import { SysError } from '../sys/error.ts';
 import { getBytes, setBytes, setInt, writeIsn } from '../sys/libc.ts';
-import { deferConnect, type Forgotten, forbidDeferral, readForgotten, undoDeferral } from './deferral.ts';
+import { type Forgotten, forbidDeferral, readForgotten, undoDeferral } from '../sys/sequences.ts';
+import { deferConnect } from './deferral.ts';
 import {
   type ArmedToken,
   type Engine,
@@ -9,9 +10,10 @@ import {
   NOTE_BYTES,
   type Peer,
   type Protection,
+  type Sight,
   type SocketPhase,
 } from './engine.ts';
-import { assertTcpSocket, ownNamespace, TCP_STATE, tcpState } from './socket.ts';
+import { assertTcpSocket, kindOf, ownNamespace, TCP_STATE, tcpState } from './socket.ts';
 import { Sysctls } from './sysctls.ts';
 
 /** Sockets whose state is kept; the oldest go first, since nobody says when a socket is closed. */
@@ -61,9 +63,18 @@ export class KnockEngine implements Engine {
   readonly #sysctls = new Sysctls();
   readonly #known = new Map<bigint, Known>();
 
+  look(fd: number): Sight {
+    assertTcpSocket(kindOf(fd), this.#namespace);
+    const { phase, note } = this.#recall(fd);
+    const marked = phase === 'deferred' || phase === 'armed';
+    return { phase: this.#phase(fd, phase), marked, noted: note !== undefined };
+  }
+
   phase(fd: number): SocketPhase {
-    assertTcpSocket(fd, this.#namespace);
-    const { phase } = this.#recall(fd);
+    return this.look(fd).phase;
+  }
+
+  #phase(fd: number, phase: SocketPhase): SocketPhase {
     switch (tcpState(fd)) {
       case TCP_STATE.close:
         return phase === 'armed' ? 'armed' : 'fresh';

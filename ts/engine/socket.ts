@@ -37,32 +37,45 @@ function namespaceOf(fd: number): bigint {
   return getBytes(fd, 'SO_NETNS_COOKIE', COOKIE_BYTES).readBigUInt64LE();
 }
 
-/** The socket's domain, or -1 for a descriptor that is no socket. */
-function domainOf(fd: number): number {
+/** What tells a plain TCP socket of this network namespace from everything else. */
+export interface Kind {
+  /** -1 for a descriptor that is no socket. */
+  readonly domain: number;
+  readonly protocol: number;
+  readonly type: number;
+  /** SO_NETNS_COOKIE. */
+  readonly network: bigint;
+}
+
+export function kindOf(fd: number): Kind {
+  const nothing = { domain: -1, protocol: 0, type: 0, network: 0n };
   try {
-    return getUint(fd, 'SO_DOMAIN');
+    const [domain, protocol, type] = [
+      getUint(fd, 'SO_DOMAIN'),
+      getUint(fd, 'SO_PROTOCOL'),
+      getUint(fd, 'SO_TYPE'),
+    ];
+    return { domain, protocol, type, network: namespaceOf(fd) };
   } catch (error) {
-    if (error instanceof SysError && (error.errno === ENOTSOCK || error.errno === EBADF)) return -1;
+    if (error instanceof SysError && (error.errno === ENOTSOCK || error.errno === EBADF)) return nothing;
     throw error;
   }
 }
 
-/** Throws EngineError unless the descriptor is a TCP socket of the given network namespace. */
-export function assertTcpSocket(fd: number, namespace: bigint): void {
-  const domain = domainOf(fd);
+/** Throws EngineError unless this is a TCP socket of the given network namespace. */
+export function assertTcpSocket({ domain, protocol, type, network }: Kind, namespace: bigint): void {
   if (domain !== AF_INET && domain !== AF_INET6) {
     throw new EngineError('the descriptor is not an IPv4 or IPv6 socket');
   }
-  const protocol = getUint(fd, 'SO_PROTOCOL');
   if (protocol === IPPROTO_MPTCP) {
     throw new EngineError(
       'Multipath TCP sockets make several connections, whose sequence numbers nobody can set; make a plain TCP socket (protocol 0 or IPPROTO_TCP)',
     );
   }
-  if (getUint(fd, 'SO_TYPE') !== SOCK_STREAM || protocol !== IPPROTO_TCP) {
+  if (type !== SOCK_STREAM || protocol !== IPPROTO_TCP) {
     throw new EngineError('the descriptor is not a TCP socket');
   }
-  if (namespaceOf(fd) !== namespace) {
+  if (network !== namespace) {
     throw new EngineError(
       'the socket belongs to another network namespace than the control process; start one control process in each',
     );

@@ -23,6 +23,11 @@ export class Sysctls {
     return Number(text.toString('latin1', 0, length));
   }
 
+  /** Its descriptor, for whoever reads it in the course of other system calls. */
+  file(name: SysctlName): number {
+    return this.#files[name];
+  }
+
   close(): void {
     for (const file of Object.values(this.#files)) closeSync(file);
   }

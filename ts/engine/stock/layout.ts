@@ -50,35 +50,45 @@ export interface Mark {
   readonly quickAck: number;
 }
 
-const MARK_FIELDS = [
-  'phase',
-  'isn',
-  'tsval',
-  'hasTimestamp',
-  'realTsval',
-  'seen',
-  'refused',
-  'portRange',
-  'maxSegment',
-  'windowClamp',
-  'quickAck',
-] as const satisfies readonly (keyof Mark)[];
+export const MARK_BYTES = 44;
+export const EMPTY_MARK: Mark = {
+  ...{ phase: PHASE.free, isn: 0, tsval: 0, hasTimestamp: 0, realTsval: 0, seen: 0, refused: 0 },
+  ...{ portRange: 0, maxSegment: 0, windowClamp: 0, quickAck: 0 },
+};
 
-export const MARK_BYTES = 4 * MARK_FIELDS.length;
-export const EMPTY_MARK = Object.fromEntries(MARK_FIELDS.map((f) => [f, 0])) as unknown as Mark;
-
+/** The bytes are valid until the next call. */
 export function encodeMark(mark: Mark): Buffer {
-  const bytes = Buffer.alloc(MARK_BYTES);
-  MARK_FIELDS.forEach((field, i) => {
-    bytes.writeUInt32LE(mark[field], 4 * i);
-  });
+  const bytes = encoded;
+  bytes.writeUInt32LE(mark.phase, 0);
+  bytes.writeUInt32LE(mark.isn, 4);
+  bytes.writeUInt32LE(mark.tsval, 8);
+  bytes.writeUInt32LE(mark.hasTimestamp, 12);
+  bytes.writeUInt32LE(mark.realTsval, 16);
+  bytes.writeUInt32LE(mark.seen, 20);
+  bytes.writeUInt32LE(mark.refused, 24);
+  bytes.writeUInt32LE(mark.portRange, 28);
+  bytes.writeUInt32LE(mark.maxSegment, 32);
+  bytes.writeUInt32LE(mark.windowClamp, 36);
+  bytes.writeUInt32LE(mark.quickAck, 40);
   return bytes;
 }
 
+const encoded = Buffer.alloc(MARK_BYTES);
+
 export function decodeMark(bytes: Buffer): Mark {
-  return Object.fromEntries(
-    MARK_FIELDS.map((field, i) => [field, bytes.readUInt32LE(4 * i)]),
-  ) as unknown as Mark;
+  return {
+    phase: bytes.readUInt32LE(0) as Phase,
+    isn: bytes.readUInt32LE(4),
+    tsval: bytes.readUInt32LE(8),
+    hasTimestamp: bytes.readUInt32LE(12),
+    realTsval: bytes.readUInt32LE(16),
+    seen: bytes.readUInt32LE(20),
+    refused: bytes.readUInt32LE(24),
+    portRange: bytes.readUInt32LE(28),
+    maxSegment: bytes.readUInt32LE(32),
+    windowClamp: bytes.readUInt32LE(36),
+    quickAck: bytes.readUInt32LE(40),
+  };
 }
 
 /** struct knock_note. */

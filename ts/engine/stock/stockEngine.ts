@@ -7,7 +7,17 @@ import {
   writeStorage,
 } from '../../sys/libbpf.ts';
 import { close, getUint, writeIsn } from '../../sys/libc.ts';
-import { deferConnect, forbidDeferral, readForgotten, undoDeferral } from '../deferral.ts';
+import {
+  arm,
+  forbidDeferral,
+  look,
+  type Preparation,
+  prepare,
+  type Sources,
+  settle,
+  undoDeferral,
+} from '../../sys/sequences.ts';
+import { blackholeError, explained, notDelayedError } from '../deferral.ts';
 import {
   type ArmedToken,
   type Engine,
@@ -16,23 +26,65 @@ import {
   type Memory,
   type Peer,
   type Protection,
+  type Sight,
   type SocketPhase,
 } from '../engine.ts';
 import { assertTcpSocket, ownNamespace, TCP_STATE, tcpState } from '../socket.ts';
 import { Sysctls } from '../sysctls.ts';
-import { armDeferred } from './arming.ts';
+import { currentToken } from './arming.ts';
 import { FirstSegments } from './firstSegments.ts';
 import { Guards } from './guards.ts';
 import { inspect } from './inspection.ts';
-import { decodeNote, encodeNote, MAPS, type Mark, NOTE_VALUE_BYTES, PHASE, refusalText } from './layout.ts';
+import {
+  decodeMark,
+  decodeNote,
+  encodeMark,
+  encodeNote,
+  MAPS,
+  type Mark,
+  NOTE_VALUE_BYTES,
+  PHASE,
+  refusalText,
+} from './layout.ts';
 import { Links } from './links.ts';
 import { Marks } from './marks.ts';
-import { portRange, restorePortRange } from './port.ts';
+import { restorePortRange } from './port.ts';
 import { bequeath, inherit } from './takeover.ts';
+
+type Ready = Extract<Preparation, { outcome: 'ready' }>;
 
 /** Of a socket that is delayed or armed, or was when it last connected. */
 function isClient(mark: Mark): boolean {
   return mark.phase === PHASE.hold || mark.phase === PHASE.armed;
+}
+
+function phaseOf(state: number, { phase, seen }: Mark): SocketPhase {
+  switch (state) {
+    case TCP_STATE.close:
+      // Once its SYN has left, the token is used up: the connection failed, and the next one needs another.
+      return phase === PHASE.armed && seen === 0 ? 'armed' : 'fresh';
+    case TCP_STATE.synSent:
+      return phase === PHASE.hold ? 'deferred' : 'foreign';
+    case TCP_STATE.listen:
+      return phase === PHASE.guarded ? 'guarded' : 'foreign';
+    default:
+      return 'foreign';
+  }
+}
+
+/** Throws where the socket is on hold for nothing. */
+function deferred(prepared: Preparation): Exclude<Preparation, { outcome: 'blackhole' | 'not delayed' }> {
+  if (prepared.outcome === 'blackhole') throw blackholeError(prepared.timeout);
+  if (prepared.outcome === 'not delayed') throw notDelayedError();
+  return prepared;
+}
+
+function stillInRepair(): EngineError {
+  return new EngineError('the socket is still in repair mode');
+}
+
+function unexpected(phase: SocketPhase, wanted: readonly SocketPhase[]): EngineError {
+  return new EngineError(`the socket is ${phase}; ${wanted.join(' or ')} was expected`);
 }
 
 /**
@@ -52,6 +104,7 @@ export class StockEngine implements Engine {
   readonly #notes: number;
   readonly #firstSegments: FirstSegments;
   readonly #guards: Guards;
+  readonly #sources: Sources;
 
   /** Loads the programs and covers all interfaces, in place of a predecessor's. Throws SysError or EngineError. */
   constructor(memory?: Memory) {
@@ -74,6 +127,12 @@ export class StockEngine implements Engine {
     for (const map of [this.#notes, syns, tokens]) bindProgramMap(egress, map);
     this.#links = new Links({ egress, ingress: this.#programs.program('knock_ingress') }, generation);
     this.changes = this.#links.events;
+    this.#sources = {
+      marks: this.#marks.map,
+      links: this.changes,
+      timestamps: this.#sysctls.file('timestamps'),
+      blackholeTimeout: this.#sysctls.file('blackholeTimeout'),
+    };
     bequeath(
       generation,
       Object.values(MAPS).map((name) => this.#programs.map(name)),
@@ -86,43 +145,47 @@ export class StockEngine implements Engine {
     this.#links.follow();
   }
 
+  look(fd: number): Sight {
+    const sight = look(fd, this.#marks.map, this.#notes);
+    assertTcpSocket(sight, this.#namespace);
+    const mark = decodeMark(sight.mark);
+    return { phase: phaseOf(sight.state, mark), marked: isClient(mark), noted: sight.noted };
+  }
+
   phase(fd: number): SocketPhase {
-    assertTcpSocket(fd, this.#namespace);
-    const { phase, seen } = this.#marks.read(fd);
-    switch (tcpState(fd)) {
-      case TCP_STATE.close:
-        // Once its SYN has left, the token is used up: the connection failed, and the next one needs another.
-        return phase === PHASE.armed && seen === 0 ? 'armed' : 'fresh';
-      case TCP_STATE.synSent:
-        return phase === PHASE.hold ? 'deferred' : 'foreign';
-      case TCP_STATE.listen:
-        return phase === PHASE.guarded ? 'guarded' : 'foreign';
-      default:
-        return 'foreign';
-    }
+    return this.look(fd).phase;
   }
 
   defer(fd: number, peer: Peer): void {
-    this.#expect(fd, 'fresh');
-    this.#links.follow();
-    this.#orRelease(fd, () => this.#defer(fd, peer));
+    const { again } = this.#prepare(fd, peer, ['fresh']);
+    if (again) throw unexpected('deferred', ['fresh']);
   }
 
   arm(fd: number, peer: Peer, secret: Uint8Array, payload?: Uint8Array): ArmedToken {
-    const phase = this.#expect(fd, 'fresh', 'deferred');
-    this.#links.follow();
+    const { mark, source, tsval, timestamps } = this.#prepare(fd, peer, ['fresh', 'deferred']);
+    const held = decodeMark(mark);
     return this.#orRelease(fd, () => {
-      if (phase === 'fresh') this.#defer(fd, peer);
-      const timestamps = this.#sysctls.read('timestamps') !== 0;
-      return armDeferred(fd, { peer, secret, payload, timestamps }, this.#marks.read(fd), this.#marks);
+      const token = currentToken(fd, { peer, secret, payload, source, tsval, timestamps });
+      const armed: Mark = {
+        ...held,
+        phase: PHASE.armed,
+        isn: token.isn,
+        tsval: token.tsval,
+        hasTimestamp: timestamps ? 1 : 0,
+        realTsval: token.tsval,
+        seen: 0,
+        refused: 0,
+      };
+      if (!arm(fd, this.#marks.map, encodeMark(armed), source)) throw stillInRepair();
+      return token;
     });
   }
 
   settle(fd: number): string | undefined {
-    const mark = this.#marks.read(fd);
+    const { state, mark: bytes } = settle(fd, this.#marks.map);
+    const mark = decodeMark(bytes);
     if (mark.phase !== PHASE.armed) return undefined;
-    restorePortRange(fd, mark.portRange);
-    if (mark.seen === 0 && mark.refused === 0 && tcpState(fd) === TCP_STATE.established) {
+    if (mark.seen === 0 && mark.refused === 0 && state === TCP_STATE.established) {
       return 'the SYN left by an interface without our filter, so with a timestamp that does not fit the token';
     }
     return refusalText(mark.refused);
@@ -147,7 +210,7 @@ export class StockEngine implements Engine {
   }
 
   inspectAccepted(fd: number, protection: Protection): Inspection {
-    assertTcpSocket(fd, this.#namespace);
+    this.look(fd);
     return inspect(fd, protection, this.#firstSegments);
   }
 
@@ -181,9 +244,9 @@ export class StockEngine implements Engine {
   #expect(fd: number, ...wanted: readonly SocketPhase[]): SocketPhase {
     const phase = this.phase(fd);
     // A token that never left may be exchanged for another.
-    if (phase === 'armed' && wanted.includes('fresh') && tcpState(fd) === TCP_STATE.close) return 'fresh';
+    if (phase === 'armed' && wanted.includes('fresh')) return 'fresh';
     if (wanted.includes(phase)) return phase;
-    throw new EngineError(`the socket is ${phase}; ${wanted.join(' or ')} was expected`);
+    throw unexpected(phase, wanted);
   }
 
   #orRelease<T>(fd: number, action: () => T): T {
@@ -191,18 +254,19 @@ export class StockEngine implements Engine {
       return action();
     } catch (error) {
       this.release(fd);
-      throw error;
+      throw explained(error);
     }
   }
 
-  #defer(fd: number, peer: Peer): void {
-    const stale = this.#marks.read(fd);
-    if (isClient(stale)) restorePortRange(fd, stale.portRange);
-    // From here on no SYN of this socket leaves, whatever happens to this process.
-    this.#marks.write(fd, { ...readForgotten(fd), portRange: portRange(fd), phase: PHASE.hold });
-    // Whoever was killed while arming may have left it so; the kernel then picks no timestamp offset.
-    if (getUint(fd, 'TCP_REPAIR') !== 0) writeIsn(fd, 0);
-    deferConnect(fd, peer, this.#sysctls.read('blackholeTimeout'));
+  /** From here on no SYN of this socket leaves, whatever happens to this process. */
+  #prepare(fd: number, { sockaddr }: Peer, wanted: readonly SocketPhase[]): Ready {
+    for (;;) {
+      const prepared = this.#orRelease(fd, () => deferred(prepare(fd, sockaddr, this.#sources)));
+      if (prepared.outcome === 'ready') return prepared;
+      if (prepared.outcome === 'unfit')
+        throw unexpected(phaseOf(prepared.state, decodeMark(prepared.mark)), wanted);
+      this.#links.follow();
+    }
   }
 
   #release(fd: number, mark: Mark, state: number): void {
@@ -211,7 +275,7 @@ export class StockEngine implements Engine {
     else forbidDeferral(fd);
     // Also ends repair mode. 0: the kernel chooses the next connection's ISN itself.
     writeIsn(fd, 0);
-    if (getUint(fd, 'TCP_REPAIR') !== 0) throw new EngineError('the socket is still in repair mode');
+    if (getUint(fd, 'TCP_REPAIR') !== 0) throw stillInRepair();
     restorePortRange(fd, mark.portRange);
     this.#marks.erase(fd);
   }

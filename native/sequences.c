@@ -1,0 +1,293 @@
+#define _GNU_SOURCE
+#include "sequences.h"
+
+#include "sys.h"
+
+#include <errno.h>
+#include <linux/bpf.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Younger than the C library's headers. */
+#define IP_LOCAL_PORT_RANGE 51
+#define SO_NETNS_COOKIE 71
+
+/* RFC 9293 section 3.7.1. */
+enum { DEFAULT_MSS = 536 };
+
+static int failing(char *failed, const char *call, int result) {
+  if (result < 0) strncpy(failed, call, KNK_CALL_NAME - 1);
+  return result;
+}
+
+static int get(char *failed, const char *call, int fd, int level, int name, void *value, int length) {
+  return failing(failed, call, knk_getsockopt(fd, level, name, value, length));
+}
+
+static int set(char *failed, const char *call, int fd, int level, int name, uint32_t value) {
+  return failing(failed, call, knk_setsockopt(fd, level, name, &value, sizeof(value)));
+}
+
+#define GET(level, name, value) get(failed, "getsockopt(" #name ")", fd, level, name, value, sizeof(*(value)))
+#define SET(level, name, value) set(failed, "setsockopt(" #name ")", fd, level, name, value)
+/* Leaves the function with what a call that failed has returned. */
+#define TRY(call)                 \
+  do {                            \
+    int tried_ = (call);          \
+    if (tried_ < 0) return tried_; \
+  } while (0)
+
+static int map_call(int command, int map, const int *fd, const void *value) {
+  union bpf_attr attributes;
+
+  memset(&attributes, 0, sizeof(attributes));
+  attributes.map_fd = (uint32_t)map;
+  attributes.key = (uintptr_t)fd;
+  attributes.value = (uintptr_t)value;
+  return syscall(SYS_bpf, command, &attributes, sizeof(attributes)) < 0 ? -errno : 0;
+}
+
+/* 1 with the value filled in, 0 where the socket has none. */
+static int read_storage(char *failed, int map, int fd, void *value) {
+  int result = map_call(BPF_MAP_LOOKUP_ELEM, map, &fd, value);
+
+  return result == -ENOENT ? 0 : failing(failed, "bpf_map_lookup_elem", result < 0 ? result : 1);
+}
+
+static int read_mark(char *failed, int map, int fd, struct knock_socket *mark) {
+  memset(mark, 0, sizeof(*mark));
+  return read_storage(failed, map, fd, mark);
+}
+
+static int write_mark(char *failed, int map, int fd, const struct knock_socket *mark) {
+  return failing(failed, "bpf_map_update_elem", map_call(BPF_MAP_UPDATE_ELEM, map, &fd, mark));
+}
+
+static int tcp_state(char *failed, int fd, uint32_t *state) {
+  uint8_t first = 0;
+
+  TRY(get(failed, "getsockopt(TCP_INFO)", fd, IPPROTO_TCP, TCP_INFO, &first, sizeof(first)));
+  *state = first;
+  return 0;
+}
+
+int knk_look(int fd, struct knk_sight *sight) {
+  char *failed = sight->failed;
+  struct knock_note note;
+
+  int known = GET(SOL_SOCKET, SO_DOMAIN, &sight->domain);
+  if (known == -ENOTSOCK || known == -EBADF) {
+    sight->domain = -1;
+    return 0;
+  }
+  TRY(known);
+  TRY(GET(SOL_SOCKET, SO_PROTOCOL, &sight->protocol));
+  TRY(GET(SOL_SOCKET, SO_TYPE, &sight->type));
+  bool internet = sight->domain == AF_INET || sight->domain == AF_INET6;
+  if (!internet || sight->protocol != IPPROTO_TCP || sight->type != SOCK_STREAM) return 0;
+
+  TRY(GET(SOL_SOCKET, SO_NETNS_COOKIE, &sight->network));
+  TRY(tcp_state(failed, fd, &sight->state));
+  TRY(read_mark(failed, sight->marks, fd, &sight->mark));
+  int noted = read_storage(failed, sight->notes, fd, &note);
+  TRY(noted);
+  sight->noted = (uint32_t)noted;
+  return 0;
+}
+
+static int read_forgotten(char *failed, int fd, struct knk_forgotten *forgotten) {
+  TRY(GET(IPPROTO_TCP, TCP_MAXSEG, &forgotten->max_segment));
+  TRY(GET(IPPROTO_TCP, TCP_WINDOW_CLAMP, &forgotten->window_clamp));
+  TRY(GET(IPPROTO_TCP, TCP_QUICKACK, &forgotten->quick_ack));
+  return 0;
+}
+
+/* Unset options read as their defaults before and after, and are left alone. */
+static int restore_forgotten(char *failed, int fd, const struct knk_forgotten *before) {
+  struct knk_forgotten now;
+
+  TRY(read_forgotten(failed, fd, &now));
+  /* Unset, it reads as this default; after a SYN, as what the path carries, which is no setting either. */
+  if (before->max_segment != DEFAULT_MSS && now.max_segment != before->max_segment)
+    TRY(SET(IPPROTO_TCP, TCP_MAXSEG, before->max_segment));
+  if (now.window_clamp != before->window_clamp) TRY(SET(IPPROTO_TCP, TCP_WINDOW_CLAMP, before->window_clamp));
+  if (now.quick_ack != before->quick_ack) TRY(SET(IPPROTO_TCP, TCP_QUICKACK, before->quick_ack));
+  return 0;
+}
+
+static int defer(char *failed, int fd, const void *peer, uint32_t peer_size) {
+  TRY(SET(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
+  TRY(SET(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1));
+  TRY(failing(failed, "connect", knk_connect(fd, peer, (int)peer_size)));
+
+  uint32_t state;
+  TRY(tcp_state(failed, fd, &state));
+  return state == TCP_SYN_SENT ? 0 : KNK_NOT_DELAYED;
+}
+
+/* The kernel refuses to clear an option, too, where Fast Open has been turned off since: a clear one is left alone. */
+static int forbid(char *failed, int fd) {
+  int connect = 0, no_cookie = 0;
+
+  TRY(GET(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &connect));
+  if (connect) TRY(SET(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0));
+  TRY(GET(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &no_cookie));
+  if (no_cookie) TRY(SET(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 0));
+  return 0;
+}
+
+static int undo(char *failed, int fd, const struct knk_forgotten *forgotten) {
+  int error;
+
+  TRY(failing(failed, "connect(AF_UNSPEC)", knk_disconnect(fd)));
+  /* The disconnect leaves ECONNRESET behind, which the application would take for its own connection's. */
+  TRY(GET(SOL_SOCKET, SO_ERROR, &error));
+  TRY(forbid(failed, fd));
+  return restore_forgotten(failed, fd, forgotten);
+}
+
+int knk_remember(int fd, struct knk_deferral *deferral) {
+  return read_forgotten(deferral->failed, fd, &deferral->forgotten);
+}
+
+int knk_defer(int fd, struct knk_deferral *deferral) {
+  return defer(deferral->failed, fd, deferral->peer, deferral->peer_size);
+}
+
+int knk_undo_deferral(int fd, struct knk_deferral *deferral) {
+  return undo(deferral->failed, fd, &deferral->forgotten);
+}
+
+int knk_forbid_deferral(int fd, struct knk_deferral *deferral) { return forbid(deferral->failed, fd); }
+
+/* 0 on kernels that have no such option (before 6.3). */
+static int port_range(char *failed, int fd, uint32_t *range) {
+  int result = GET(IPPROTO_IP, IP_LOCAL_PORT_RANGE, range);
+
+  if (result == -ENOPROTOOPT) *range = 0;
+  return result == -ENOPROTOOPT ? 0 : result;
+}
+
+static int read_sysctl(char *failed, const char *name, int file, uint32_t *value) {
+  char text[16] = {0};
+
+  TRY(failing(failed, name, pread(file, text, sizeof(text) - 1, 0) < 0 ? -errno : 0));
+  *value = (uint32_t)strtoul(text, NULL, 10);
+  return 0;
+}
+
+static int restore_port_range(char *failed, int fd, uint32_t before) {
+  uint32_t now;
+
+  TRY(port_range(failed, fd, &now));
+  return now == before ? 0 : SET(IPPROTO_IP, IP_LOCAL_PORT_RANGE, before);
+}
+
+static bool is_client(const struct knock_socket *mark) {
+  return mark->phase == KNOCK_HOLD || mark->phase == KNOCK_ARMED;
+}
+
+static int hold(struct knk_preparation *p, int fd) {
+  char *failed = p->failed;
+  struct knk_forgotten forgotten;
+  uint32_t range;
+
+  /* Armed once, it may still be pinned to the port of that time. */
+  if (is_client(&p->held)) TRY(restore_port_range(failed, fd, p->held.port_range));
+  TRY(port_range(failed, fd, &range));
+  TRY(read_forgotten(failed, fd, &forgotten));
+  p->held = (struct knock_socket){
+      .phase = KNOCK_HOLD,
+      .port_range = range,
+      .max_segment = forgotten.max_segment,
+      .window_clamp = forgotten.window_clamp,
+      .quick_ack = forgotten.quick_ack,
+  };
+  /* From here on no SYN of this socket leaves, whatever happens to this process. */
+  return write_mark(failed, p->marks, fd, &p->held);
+}
+
+static int hold_and_defer(struct knk_preparation *p, int fd) {
+  char *failed = p->failed;
+  char byte;
+  int repair;
+
+  if (recv(p->links, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN) return KNK_LINKS_CHANGED;
+  TRY(hold(p, fd));
+  /* Whoever was killed while arming may have left it so; the kernel then picks no timestamp offset. */
+  TRY(GET(IPPROTO_TCP, TCP_REPAIR, &repair));
+  if (repair) TRY(failing(failed, "setsockopt(TCP_REPAIR)", knk_write_isn(fd, 0)));
+  /* After trouble with Fast Open the kernel would send the SYN, and a blocking socket would make us wait for it. */
+  TRY(read_sysctl(failed, "pread(tcp_fastopen_blackhole_timeout)", p->blackhole_file, &p->blackhole));
+  if (p->blackhole) return KNK_BLACKHOLE;
+  return defer(failed, fd, p->peer, p->peer_size);
+}
+
+static int learn(struct knk_preparation *p, int fd) {
+  char *failed = p->failed;
+
+  int size = failing(failed, "getsockname", knk_getsockname(fd, p->source, sizeof(p->source)));
+  TRY(size);
+  p->source_size = (uint32_t)size;
+  TRY(read_sysctl(failed, "pread(tcp_timestamps)", p->timestamps_file, &p->timestamps));
+  TRY(GET(IPPROTO_TCP, TCP_TIMESTAMP, &p->tsval));
+  return 0;
+}
+
+int knk_prepare(int fd, struct knk_preparation *p) {
+  TRY(tcp_state(p->failed, fd, &p->state));
+  TRY(read_mark(p->failed, p->marks, fd, &p->held));
+  bool deferred = p->state == TCP_SYN_SENT && p->held.phase == KNOCK_HOLD;
+  if (!deferred) {
+    if (p->state != TCP_CLOSE) return KNK_UNFIT;
+    int result = hold_and_defer(p, fd);
+    if (result != 0) return result;
+  }
+  return learn(p, fd);
+}
+
+int knk_bind_port(int fd, struct knk_arming *arming) {
+  char *failed = arming->failed;
+
+  TRY(SET(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 0));
+  int result = knk_bind(fd, arming->source, (int)arming->source_size);
+  /* Bound by the application, so that the port stays what it was. */
+  return result == -EINVAL ? 0 : failing(failed, "bind", result);
+}
+
+int knk_pin_port(int fd, struct knk_arming *arming) {
+  char *failed = arming->failed;
+  uint32_t port = (uint32_t)arming->source[2] << 8 | arming->source[3];
+
+  int result = SET(IPPROTO_IP, IP_LOCAL_PORT_RANGE, port | port << 16);
+  return result == -ENOPROTOOPT ? knk_bind_port(fd, arming) : result;
+}
+
+int knk_arm(int fd, struct knk_arming *arming) {
+  char *failed = arming->failed;
+  const struct knock_socket *mark = &arming->mark;
+  const struct knk_forgotten forgotten = {mark->max_segment, mark->window_clamp, mark->quick_ack};
+  int repair;
+
+  TRY(undo(failed, fd, &forgotten));
+  TRY(failing(failed, "setsockopt(TCP_REPAIR)", knk_write_isn(fd, mark->isn)));
+  TRY(knk_pin_port(fd, arming));
+  TRY(GET(IPPROTO_TCP, TCP_REPAIR, &repair));
+  if (repair) return KNK_IN_REPAIR;
+  return write_mark(failed, arming->marks, fd, mark);
+}
+
+int knk_settle(int fd, struct knk_settlement *settlement) {
+  char *failed = settlement->failed;
+
+  TRY(read_mark(failed, settlement->marks, fd, &settlement->mark));
+  if (settlement->mark.phase != KNOCK_ARMED) return 0;
+  TRY(restore_port_range(failed, fd, settlement->mark.port_range));
+  return tcp_state(failed, fd, &settlement->state);
+}
