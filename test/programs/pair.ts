@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
 import type { Host } from '../lab/netns.ts';
 import type { Outcome, Program, ProgramOptions } from '../lab/program.ts';
+import type { Mode } from '../lab/stealthlab.ts';
 
 /** Real programs in pairs: who is hidden, who knocks, and what shows that it worked. */
 
@@ -37,6 +38,18 @@ export interface Server {
   readonly signal?: NodeJS.Signals;
 }
 
+/** Why a pair can't work in integrity mode: a reason of principle. */
+export interface Impossible {
+  readonly because: string;
+  /** What the client, or the library in it, says instead. No SYN leaves. */
+  readonly says: string;
+}
+
+export const SERVER_SPEAKS_FIRST: Impossible = {
+  because: 'the server speaks first (thesis 8.6)',
+  says: 'waits for an answer',
+};
+
 export interface Pair {
   /** The client, as the table in the docs shows it. */
   readonly name: string;
@@ -47,10 +60,10 @@ export interface Pair {
   prove(outcome: Outcome, place: Place, server: Program): void | Promise<void>;
   /** How many connections the client makes; 1 unless told. */
   readonly connections?: number;
-  /** What the client says on either output when it is refused; by default something with "refused". */
-  readonly refusal?: RegExp;
-  /** How many of the first bytes can be protected, or why integrity mode can't work by its nature. */
-  readonly integrity: number | string;
+  /** Expects that the client reports the refusal; by default that it fails and says something with "refused". */
+  refused?(outcome: Outcome, mode: Mode): void;
+  /** How many of the first bytes are protected, or why none can be. */
+  readonly integrity: number | Impossible;
 }
 
 /** More than a segment and more than a socket buffer: 300 kB of lines that are all different. */
@@ -74,5 +87,13 @@ export function wrote(wanted = TEXT, times = 1): Pair['prove'] {
   return ({ status, stdout, stderr }) => {
     expect({ status, stderr }).toMatchObject({ status: 0 });
     expectData(stdout, wanted, times);
+  };
+}
+
+/** A client that fails and says so on either output. */
+export function saying(pattern: RegExp): (outcome: Outcome) => void {
+  return ({ status, stdout, stderr }) => {
+    expect(status).not.toBe(0);
+    expect(`${stdout}${stderr}`).toMatch(pattern);
   };
 }

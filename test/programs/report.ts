@@ -16,6 +16,8 @@ Each of these pairs ran in a lab of two network namespaces on an unmodified kern
 - the client under the library without a secret: it fails and sends no SYN;
 - the server under the library without a secret: it never listens.
 
+*No* comes with a reason of principle; seen was that then no SYN leaves.
+
 A client under the library also reaches servers that are not hidden, in authentication mode: to them its SYN is like any
 other. \`KNOCK_TARGETS\` is there to leave such servers out.
 Authentication ran over IPv4, integrity over IPv6. Its column has the protected length, \`KNOCK_INTLEN\`.
@@ -61,5 +63,5 @@ export function render(pairs: readonly Pair[], findings: Findings): string {
 
 function verdict({ integrity }: Pair, mode: Mode): string {
   if (mode === 'auth') return 'works';
-  return typeof integrity === 'number' ? `works, ${integrity} bytes` : `no: ${integrity}`;
+  return typeof integrity === 'number' ? `works, ${integrity} bytes` : `no: ${integrity.because}`;
 }

@@ -84,14 +84,14 @@ export class Trials {
     return this.#serving(pair, mode);
   }
 
-  /** A client of a protocol in which the server speaks first waits for ever: what the library says of it. */
-  async held(pair: Pair): Promise<Attempt> {
+  /** A client that can't work in integrity mode, until it says so. */
+  async held(pair: Pair, says: string): Promise<Attempt> {
     const { place } = await this.#serving(pair, 'integrity');
     const { result, packets } = await this.#capturing(place, async () => {
       const { command, ...options } = pair.client(place);
       const knock = this.#knock('client', pair, 'integrity');
       const program = start(this.#stealth.client, command, { ...options, knock });
-      await untilSays(program, 'waits for an answer');
+      await untilSays(program, says, TIMEOUT);
       return stop(program);
     });
     return { outcome: result, packets };

@@ -1,56 +1,85 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { expect } from 'vitest';
 import { PYTHON } from '../../lab/program.ts';
-import { type Invocation, type Pair, type Place, type Server, TEXT, wrote } from '../pair.ts';
+import { expectData, type Pair, saying, wrote } from '../pair.ts';
+import { HTTP, HTTPS, urlOf } from './lighttpd.ts';
 
-/** HTTP clients, and the server that they have in common. */
+/** HTTP clients. */
 
+/** Less than any request has. */
 export const PROTECTED = 24;
 
-const HTTP: Server = {
-  name: 'lighttpd',
-  prepare({ directory, address, family, port }) {
-    mkdirSync(join(directory, 'pages'));
-    writeFileSync(join(directory, 'pages/text'), TEXT);
-    const config = [
-      `server.document-root = "${directory}/pages"`,
-      `server.bind = "${family === 'ipv6' ? `[${address}]` : address}"`,
-      `server.port = ${port}`,
-      'mimetype.assign = ( "" => "text/plain" )',
-    ];
-    writeFileSync(join(directory, 'lighttpd.conf'), `${config.join('\n')}\n`);
-  },
-  invocation: ({ directory }) => ({ command: ['lighttpd', '-D', '-f', `${directory}/lighttpd.conf`] }),
-};
+const URLLIB = [
+  'import sys, urllib.request',
+  'sys.stdout.write(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())',
+].join('\n');
 
-export const urlOf = ({ host, port }: Place) => `http://${host}:${port}/text`;
+const PARALLEL = Array.from({ length: 12 }, (_, i) => `page-${i}`);
 
-type HttpClient = Pick<Pair, 'name' | 'refusal' | 'connections'> & {
-  readonly command: (url: string, place: Place) => readonly string[];
-  readonly times?: number;
-};
+const CURL = ['curl', '-sS', '-m', '15'];
+/** In integrity mode connect() says yes, and the first write or read what it would have said. */
+const CURL_REFUSED = saying(/\(7\) Failed to connect|Connection refused/);
 
-const URLLIB =
-  'import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())';
-
-const CLIENTS: readonly HttpClient[] = [
+export const WEB: readonly Pair[] = [
   {
-    name: 'curl, HTTP',
-    command: (url) => ['curl', '-sS', '-m', '10', url],
-    // In integrity mode connect() says yes, and the first write or read what it would have said.
-    refusal: /\(7\) Failed to connect|\(5[56]\) .*Connection refused/,
+    name: 'curl',
+    server: HTTP,
+    client: (place) => ({ command: [...CURL, urlOf(place)] }),
+    refused: CURL_REFUSED,
+    prove: wrote(),
+    integrity: PROTECTED,
+  },
+  {
+    name: 'curl, HTTPS',
+    server: HTTPS,
+    client: (place) => ({
+      command: [...CURL, '--cacert', `${place.directory}/cert.pem`, urlOf(place, 'text', 'https')],
+    }),
+    refused: CURL_REFUSED,
+    prove: wrote(),
+    integrity: PROTECTED,
+  },
+  {
+    name: `curl -Z, ${PARALLEL.length} at once`,
+    server: HTTP,
+    client: (place) => ({
+      cwd: place.directory,
+      command: [
+        ...[...CURL, '--parallel', '--parallel-immediate', '--parallel-max', String(PARALLEL.length)],
+        ...PARALLEL.flatMap((file) => ['-o', file, urlOf(place)]),
+      ],
+    }),
+    connections: PARALLEL.length,
+    refused: CURL_REFUSED,
+    prove({ status }, { directory }) {
+      expect(status).toBe(0);
+      for (const file of PARALLEL) expectData(readFileSync(join(directory, file)));
+    },
+    integrity: PROTECTED,
   },
   {
     name: 'wget',
-    command: (url) => ['wget', '-t', '1', '-T', '10', '-O', '-', url],
+    server: HTTP,
+    client: (place) => ({ command: ['wget', '-t', '1', '-T', '15', '-O', '-', urlOf(place)] }),
+    prove: wrote(),
+    integrity: PROTECTED,
   },
-  { name: 'python3, urllib', command: (url) => [PYTHON, '-c', URLLIB, url] },
+  {
+    name: 'busybox wget',
+    server: HTTP,
+    client: (place) => ({ command: ['busybox', 'wget', '-O', '-', urlOf(place)] }),
+    prove: wrote(),
+    integrity: {
+      because: 'it writes by stdio, whose calls inside the C library no preloaded library sees',
+      says: 'error getting response',
+    },
+  },
+  {
+    name: 'python3, urllib',
+    server: HTTP,
+    client: (place) => ({ command: [PYTHON, '-c', URLLIB, urlOf(place)] }),
+    prove: wrote(),
+    integrity: PROTECTED,
+  },
 ];
-
-export const WEB: readonly Pair[] = CLIENTS.map(({ command, times = 1, ...rest }) => ({
-  ...rest,
-  server: HTTP,
-  client: (place): Invocation => ({ command: command(urlOf(place), place) }),
-  prove: wrote(TEXT, times),
-  integrity: PROTECTED,
-}));
