@@ -7,6 +7,7 @@
 #include "socket.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 
@@ -95,6 +96,12 @@ static bool inspects(int fd)
     return entry && entry->inspect;
 }
 
+static bool connection_waits(int fd)
+{
+    struct pollfd entry = {.fd = fd, .events = POLLIN};
+    return original_poll(&entry, 1, 0) > 0;
+}
+
 int hook_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 {
     int entry_errno = errno;
@@ -104,6 +111,7 @@ int hook_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
             *size = room;
         // Looked up first: another thread may close the listener while this one waits.
         bool inspect = inspects(fd);
+        bool expected = inspect && connection_waits(fd);
         int accepted = flags ? original_accept4(fd, address, size, flags) : original_accept(fd, address, size);
         if (accepted < 0)
             return -1;
@@ -114,6 +122,12 @@ int hook_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
             return accepted;
         }
         reset(accepted);
+        // A program that waits by select and never blocks here otherwise (PostgreSQL up to 15) would be stuck until somebody
+        // else connects. EINTR is what programs best know to repeat.
+        if (expected && !connection_waits(fd) && !socket_nonblocking(fd)) {
+            errno = EINTR;
+            return -1;
+        }
     }
 }
 

@@ -221,3 +221,19 @@ describe.each(KINDS.filter(({ mode }) => mode === 'integrity'))('$family, integr
     });
   });
 });
+
+test('a server that waits by select() does not block in accept() when a connection was reset', async () => {
+  const { client, server } = stealth;
+  const address = server.addresses.ipv4;
+  const port = 8290;
+  const script = `${REPOSITORY}/test/programs/selector.py`;
+  const knock = stealth.knock(server, 'integrity');
+  const selector = start(server, [PYTHON, '-u', script, address, String(port)], { knock });
+  await untilListening(selector, port);
+  const connect = (intlen: number) =>
+    run(client, connector(address, port), { knock: { ...stealth.knock(client, 'integrity'), intlen } });
+  await connect(PROTECTED_LENGTH + 8);
+  await until('accept() to return', () => selector.stdout() !== '');
+  expect((await connect(PROTECTED_LENGTH)).stdout).toContain('["recv", "ok"]');
+  expect(selector.stdout()).toBe('EINTR\nok\n');
+});

@@ -216,7 +216,7 @@ export const calls: readonly CallSpec[] = [
     when: 'always',
     before: 'nothing',
     after:
-      'guarded with integrity: has the connection inspected, and resets it and takes the next one if it fails',
+      'guarded with integrity: has the connection inspected, and resets it and takes the next one if it fails; EINTR where a program that was told of that connection would block',
     untracked: 'the original, then forgets what the new number stood for',
   },
   {
