@@ -96,6 +96,8 @@ int knk_look(int fd, struct knk_sight *sight) {
   TRY(tcp_state(failed, fd, &sight->state));
   TRY(read_mark(failed, sight->marks, fd, &sight->mark));
   int noted = read_storage(failed, sight->notes, fd, &note);
+  /* Secrets are in it. */
+  explicit_bzero(&note, sizeof(note));
   TRY(noted);
   sight->noted = (uint32_t)noted;
   return 0;

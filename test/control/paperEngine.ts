@@ -52,11 +52,11 @@ export class PaperEngine implements Engine {
     return this.inspection;
   }
   readNote(fd: number): Uint8Array | undefined {
-    return this.notes.get(fd);
+    return this.notes.get(fd)?.slice();
   }
   writeNote(fd: number, note: Uint8Array): void {
     this.#note('note');
-    this.notes.set(fd, note);
+    this.notes.set(fd, Uint8Array.from(note));
   }
   dropNote(fd: number): void {
     this.notes.delete(fd);

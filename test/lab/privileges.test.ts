@@ -21,6 +21,7 @@ import { MODES, type Mode, PROTECTED_LENGTH, SECRET } from './stealthlab.ts';
 
 const MANAGER = fileURLToPath(new URL('manager.py', import.meta.url));
 const ACCEPTOR = `${REPOSITORY}/test/programs/acceptor.py`;
+const MEMORY = fileURLToPath(new URL('memory.py', import.meta.url));
 const REQUEST = 'what the client says first, and more';
 const NOBODY = 65534;
 const CAPABILITIES = ['net_admin', 'bpf'] as const;
@@ -140,6 +141,19 @@ test('names an unknown user before it starts', async () => {
 });
 
 describe.each(MODES)('%s', (mode) => {
+  test("keeps nothing of a client's secret in its memory once the connection is made", async () => {
+    const secret = `found only where it was ${mode === 'auth' ? 'left' : 'kept'}`;
+    const copies = async () =>
+      Number((await run(lab.client, [PYTHON, MEMORY, String(client.program.pid), secret])).stdout);
+    const server = start(lab.server, [PYTHON, ACCEPTOR, lab.server.addresses.ipv4, String(PORTS[mode])], {
+      knock: knock(socket, mode, secret),
+    });
+    await untilListening(server, PORTS[mode]);
+    for (let turn = 0; turn < 5; turn++) expect(await exchange(mode, secret)).toBe(REQUEST);
+    expect(await copies()).toBe(0);
+    await stop(server);
+  });
+
   test('a server goes on with its guard after each SIGKILL, and needs no restart', async () => {
     const program = start(lab.server, [PYTHON, ACCEPTOR, lab.server.addresses.ipv4, String(PORTS[mode])], {
       knock: knock(socket, mode),

@@ -39,8 +39,12 @@ export function applicationSettings(
 ): Settings {
   const path = Buffer.from(request.rc_path).toString();
   const env = environment(request.settings);
-  if (path === '') return readSettings({ env });
-  return readSettings({ env, rc: { path, text: readRc(path, request.rc_error, rc, client) } });
+  const text = path === '' ? undefined : readRc(path, request.rc_error, rc, client);
+  try {
+    return readSettings(text === undefined ? { env } : { env, rc: { path, text } });
+  } finally {
+    for (const copy of [text, request.settings, ...env.values()]) copy?.fill(0);
+  }
 }
 
 /** The contents of a file with a secret that the application opened. Throws ConfigError that names it. */

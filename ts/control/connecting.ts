@@ -3,9 +3,9 @@ import { matchesDestination } from '../config/targets.ts';
 import type { Peer, Sight } from '../engine/engine.ts';
 import type { Message } from '../spec/codec.ts';
 import { moved, prefix, type StealthConnect, write, writeAnnounced } from './delayed.ts';
-import { type ProgramStealth, readNote, updateNote } from './note.ts';
+import { type ProgramStealth, readNote, secretsOf, updateNote } from './note.ts';
 import { describePeer, parseSockaddr } from './sockaddr.ts';
-import type { Credentials, Dealings, Surroundings } from './surroundings.ts';
+import { type Credentials, type Dealings, type Surroundings, whoIs } from './surroundings.ts';
 import { refuse, UNKNOWN_LOG_LEVEL, type Verdict, verdict } from './verdict.ts';
 
 /** Out of patience with a SYN that was held back while the application blocks in connect(). Milliseconds. */
@@ -30,6 +30,7 @@ function idle(peer: Peer, secret: Uint8Array): StealthConnect {
 export class Connecting implements Dealings {
   readonly #around: Surroundings;
   readonly #client: Credentials;
+  readonly #secrets: Uint8Array[] = [];
   #armed: Armed | undefined;
 
   constructor(around: Surroundings, client: Credentials) {
@@ -65,7 +66,9 @@ export class Connecting implements Dealings {
 
   send(socket: number, payload: Uint8Array): Verdict {
     const { engine } = this.#around;
-    const { connect } = readNote(engine, socket);
+    const note = readNote(engine, socket);
+    this.#secrets.push(...secretsOf(note));
+    const { connect } = note;
     if (connect === undefined) return this.#unknown(socket);
     if (connect.announced) return this.#compare(socket, connect, payload);
     const { logLevel } = connect;
@@ -103,7 +106,7 @@ export class Connecting implements Dealings {
     const reason = engine.settle(fd);
     const event = error === 0 ? 'sent' : final || reason !== undefined ? 'error' : 'pending';
     const next = moved(connect, event);
-    log.debug(`connect of process ${this.#client.pid}: ${next.state}`);
+    log.debug(`connect of ${whoIs(this.#client)}: ${next.state}`);
     if (next.state !== 'armed' && !(connect.announced && next.state === 'connected'))
       updateNote(engine, fd, { connect: undefined });
     if (reason !== undefined) this.#giveUp(fd, reason);
@@ -113,6 +116,7 @@ export class Connecting implements Dealings {
 
   end(): void {
     clearTimeout(this.#armed?.timer);
+    for (const secret of this.#secrets) secret.fill(0);
   }
 
   /** Through a copy of the descriptor, or by another process, the connect may have been made already. */
@@ -160,7 +164,7 @@ export class Connecting implements Dealings {
     const payload = connect.protectedLength > 0 ? connect.bytes : undefined;
     engine.arm(socket, peer, connect.secret, payload);
     if (payload !== undefined) this.#keep(socket, connect);
-    log.debug(`armed a connect of process ${this.#client.pid} to ${describePeer(peer)}`);
+    log.debug(`armed a connect of ${whoIs(this.#client)} to ${describePeer(peer)}`);
     this.#await(socket, connect);
     return verdict('proceed', { logLevel, sockaddr, prefix: prefix(connect), follow: connect.announced });
   }
@@ -183,7 +187,7 @@ export class Connecting implements Dealings {
   }
 
   #giveUp(fd: number, reason: string): void {
-    this.#around.log.error(`a SYN of process ${this.#client.pid} was held back: ${reason}`);
+    this.#around.log.error(`a SYN of ${whoIs(this.#client)} was held back: ${reason}`);
     this.#around.engine.release(fd);
   }
 }

@@ -1,9 +1,9 @@
 import type { Policy } from '../config/policy.ts';
 import { matchesListener } from '../config/targets.ts';
 import type { Inspection, Protection } from '../engine/engine.ts';
-import { type ProgramStealth, readNote, updateNote } from './note.ts';
+import { type ProgramStealth, readNote, secretsOf, updateNote } from './note.ts';
 import { describePeer, parseSockaddr } from './sockaddr.ts';
-import type { Credentials, Dealings, Surroundings } from './surroundings.ts';
+import { type Credentials, type Dealings, type Surroundings, whoIs } from './surroundings.ts';
 import { refuse, UNKNOWN_LOG_LEVEL, type Verdict, verdict } from './verdict.ts';
 
 /**
@@ -18,6 +18,7 @@ export class Listening implements Dealings {
   readonly #client: Credentials;
   readonly #answer: (verdict: Verdict) => void;
   #guarded: { readonly fd: number; readonly protection: Protection; readonly logLevel: number } | undefined;
+  readonly #secrets: Uint8Array[] = [];
   #stopWaiting: (() => void) | undefined;
 
   constructor(around: Surroundings, client: Credentials, answer: (verdict: Verdict) => void) {
@@ -41,7 +42,9 @@ export class Listening implements Dealings {
   /** Undefined when the verdict follows later. */
   accepted(socket: number, listener: number): Verdict | undefined {
     const { engine } = this.#around;
-    const protection = readNote(engine, listener).listener;
+    const note = readNote(engine, listener);
+    const protection = note.listener;
+    this.#secrets.push(...secretsOf(note));
     // It keeps its SYNs for purposes of its own.
     if (protection === undefined && engine.phase(listener) !== 'guarded') return verdict('pass');
     if (protection === undefined)
@@ -73,13 +76,16 @@ export class Listening implements Dealings {
   end(): void {
     this.#stopWaiting?.();
     this.#stopWaiting = undefined;
+    for (const secret of this.#secrets) secret.fill(0);
   }
 
   #guard(socket: number, protection: Protection, logLevel: number): Verdict {
     const { engine } = this.#around;
     const phase = engine.phase(socket);
     // Another process has it already, or a program before this one: what it was guarded with stays.
-    const known = phase === 'guarded' ? readNote(engine, socket).listener : undefined;
+    const note = phase === 'guarded' ? readNote(engine, socket) : {};
+    this.#secrets.push(...secretsOf(note));
+    const known = note.listener;
     if (known !== undefined) return this.#proceed(socket, known, logLevel);
     if (phase === 'deferred' || phase === 'armed') engine.release(socket);
     engine.guard(socket, protection);
@@ -91,7 +97,7 @@ export class Listening implements Dealings {
     const { engine, log } = this.#around;
     this.#guarded = { fd: socket, protection, logLevel };
     const local = parseSockaddr(this.#around.localAddress(socket));
-    log.debug(`guarded ${describePeer(local)} for process ${this.#client.pid}`);
+    log.debug(`guarded ${describePeer(local)} for ${whoIs(this.#client)}`);
     return verdict('proceed', {
       logLevel,
       follow: protection.protectedLength > 0 && !engine.inspectsFirstSegment,
@@ -100,7 +106,7 @@ export class Listening implements Dealings {
 
   #judge(inspection: Inspection): Verdict {
     if (inspection.pass) return verdict('pass');
-    this.#around.log.info(`reset a connection to process ${this.#client.pid}: ${inspection.reason}`);
+    this.#around.log.info(`reset a connection to ${whoIs(this.#client)}: ${inspection.reason}`);
     return verdict('reset');
   }
 

@@ -1,6 +1,7 @@
 import type { Engine, Protection } from '../engine/engine.ts';
 import { type State, states } from '../spec/delayedConnect.ts';
 import { SOCKADDR_SIZE } from '../spec/messages.ts';
+import { padSecret, SECRET_BYTES } from '../stealth/secret.ts';
 import type { StealthConnect } from './delayed.ts';
 
 /** What a program asked for with the socket options of the Knock patch (thesis section 6.2). */
@@ -20,7 +21,6 @@ export interface Note {
   readonly listener?: Protection | undefined;
 }
 
-const SECRET_SIZE = 64;
 /** Number of sections and the u16 length of each. */
 const HEAD = 6;
 const CONNECT_HEAD = 11;
@@ -43,7 +43,7 @@ function encodeConnect(connect: StealthConnect): Uint8Array {
 
 function decodeConnect(data: Buffer): StealthConnect | undefined {
   const secretAt = CONNECT_HEAD + SOCKADDR_SIZE;
-  const bytesAt = secretAt + SECRET_SIZE;
+  const bytesAt = secretAt + SECRET_BYTES;
   const state = stateNames[data[0] ?? -1];
   if (state === undefined || data.length < bytesAt) return undefined;
   return {
@@ -52,7 +52,7 @@ function decodeConnect(data: Buffer): StealthConnect | undefined {
     sockaddr: Uint8Array.from(data.subarray(CONNECT_HEAD, CONNECT_HEAD + data.readUInt8(2))),
     protectedLength: data.readUInt16BE(3),
     accepted: data.readUInt16BE(5),
-    secret: Uint8Array.from(data.subarray(secretAt, bytesAt)),
+    secret: padSecret(data.subarray(secretAt, bytesAt)),
     bytes: Uint8Array.from(data.subarray(bytesAt, bytesAt + data.readUInt16BE(7))),
     announced: data.readUInt8(9) === 1,
   };
@@ -65,11 +65,11 @@ function encodeProtection(protectedLength: number, secret: Uint8Array, payload: 
 }
 
 function decodeProtection(data: Buffer): ProgramStealth | undefined {
-  if (data.length < 2 + SECRET_SIZE) return undefined;
+  if (data.length < 2 + SECRET_BYTES) return undefined;
   return {
     protectedLength: data.readUInt16BE(0),
-    secret: Uint8Array.from(data.subarray(2, 2 + SECRET_SIZE)),
-    payload: Uint8Array.from(data.subarray(2 + SECRET_SIZE)),
+    secret: padSecret(data.subarray(2, 2 + SECRET_BYTES)),
+    payload: Uint8Array.from(data.subarray(2 + SECRET_BYTES)),
   };
 }
 
@@ -97,7 +97,9 @@ export function encodeNote({ program, connect, listener }: Note): Uint8Array {
   sections.forEach((section, i) => {
     head.writeUInt16BE(section.length, 2 * i);
   });
-  return Buffer.concat([head, ...sections]);
+  const note = Buffer.concat([head, ...sections]);
+  for (const section of sections) section.fill(0);
+  return note;
 }
 
 export function decodeNote(note: Uint8Array): Note {
@@ -118,12 +120,26 @@ export function decodeNote(note: Uint8Array): Note {
 
 export function readNote(engine: Engine, fd: number): Note {
   const bytes = engine.readNote(fd);
-  return bytes === undefined ? {} : decodeNote(bytes);
+  if (bytes === undefined) return {};
+  const note = decodeNote(bytes);
+  bytes.fill(0);
+  return note;
 }
 
 /** Changes the given parts of a socket's note; `undefined` takes a part away. */
 export function updateNote(engine: Engine, fd: number, change: Note): void {
-  const note = { ...readNote(engine, fd), ...change };
-  if (note.program || note.connect || note.listener) engine.writeNote(fd, encodeNote(note));
-  else engine.dropNote(fd);
+  const before = readNote(engine, fd);
+  const note = { ...before, ...change };
+  const empty = !note.program && !note.connect && !note.listener;
+  const bytes = encodeNote(note);
+  if (empty) engine.dropNote(fd);
+  else engine.writeNote(fd, bytes);
+  for (const copy of [bytes, ...secretsOf(before)]) copy.fill(0);
+}
+
+/** For whoever has read a note, to wipe them. */
+export function secretsOf(note: Note): Uint8Array[] {
+  return [note.program, note.connect, note.listener].flatMap((part) =>
+    part === undefined ? [] : [part.secret],
+  );
 }

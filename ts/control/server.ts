@@ -100,6 +100,8 @@ export class ControlServer {
           return;
         }
         const answer = this.#answer(client.session, datagram);
+        // A secret may have been in it.
+        datagram.data.fill(0);
         if (answer !== undefined) this.#send(client, answer);
       }
     } catch (error) {

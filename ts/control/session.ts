@@ -10,9 +10,9 @@ import { applicationSettings, secretFileContents } from './application.ts';
 import { Connecting } from './connecting.ts';
 import { TransitionError } from './delayed.ts';
 import { Listening } from './listening.ts';
-import { readNote } from './note.ts';
+import { readNote, secretsOf } from './note.ts';
 import { setOption } from './options.ts';
-import type { Credentials, Dealings, Surroundings } from './surroundings.ts';
+import { type Credentials, type Dealings, type Surroundings, whoIs } from './surroundings.ts';
 import { refuse, STEALTH_UNAVAILABLE, type Verdict, verdict } from './verdict.ts';
 
 type Request = Message<'connect' | 'listen'>;
@@ -56,6 +56,8 @@ export class Session {
   readonly #answer: (verdict: Verdict) => void;
   readonly #release: (fd: number) => void;
   readonly #held: number[] = [];
+  /** What this session read of an application's secret. */
+  readonly #secrets: Uint8Array[] = [];
   #waiting: Waiting | undefined;
   #dealings: Dealings | undefined;
   #asked = false;
@@ -94,6 +96,7 @@ export class Session {
   end(): void {
     this.#dealings?.end();
     this.#letGo();
+    for (const secret of this.#secrets.splice(0)) secret.fill(0);
   }
 
   /** A socket that is held here stays in the kernel though the application has closed it. */
@@ -124,12 +127,14 @@ export class Session {
     if (message.kind === 'option') return setOption(this.#around.engine, socket, message);
     const { engine } = this.#around;
     const sight = engine.look(socket);
-    const { program } = sight.noted ? readNote(engine, socket) : {};
+    const { program, ...others } = sight.noted ? readNote(engine, socket) : {};
+    this.#secrets.push(...secretsOf({ program, ...others }));
     if (program !== undefined && message.kind === 'listen')
       return this.#listening().listenAsTold(socket, program);
     if (program !== undefined && message.kind === 'connect')
       return this.#connecting().connectAsTold(socket, sight, message, program);
     const settings = applicationSettings(message, second, this.#client);
+    if (settings.secret?.kind === 'bytes') this.#secrets.push(settings.secret.bytes);
     if (settings.secret?.kind !== 'file')
       return this.#request(message, { socket, sight }, settings, undefined);
     const { path, pathBytes } = settings.secret;
@@ -147,7 +152,9 @@ export class Session {
     const waiting = this.#waiting;
     this.#waiting = undefined;
     if (waiting === undefined) return refuse("a 'file' message is out of order");
-    return waiting.resume(secretFileContents(waiting.path, error, file));
+    const contents = secretFileContents(waiting.path, error, file);
+    this.#secrets.push(contents);
+    return waiting.resume(contents);
   }
 
   #request(
@@ -156,7 +163,9 @@ export class Session {
     settings: Settings,
     file: Uint8Array | undefined,
   ): Verdict {
-    const policy = buildPolicy(settings, file, this.#around.ownPolicy);
+    const { ownPolicy } = this.#around;
+    const policy = buildPolicy(settings, file, ownPolicy);
+    if (policy.secret !== ownPolicy?.secret) this.#secrets.push(policy.secret);
     if (request.kind === 'listen') return this.#listening().listen(socket, policy);
     return this.#connecting().connect(socket, sight, request, policy);
   }
@@ -180,9 +189,7 @@ export class Session {
       return verdict('refuse', { error: error.errno });
     const text = error instanceof Error ? error.message : String(error);
     const expected = EXPECTED.some((known) => error instanceof known);
-    log.error(
-      `process ${this.#client.pid}: ${expected ? text : error instanceof Error ? error.stack : text}`,
-    );
+    log.error(`${whoIs(this.#client)}: ${expected ? text : error instanceof Error ? error.stack : text}`);
     return verdict('refuse', {
       text: expected ? text : `internal error: ${text}`,
       error: STEALTH_UNAVAILABLE,

@@ -24,6 +24,11 @@ export interface Credentials {
   readonly gid: number;
 }
 
+/** For the log: `process 4711 of user 1000`. */
+export function whoIs({ pid, uid }: Credentials): string {
+  return `process ${pid} of user ${uid}`;
+}
+
 /**
  * The half of a session that deals with one real call: what it leads to, and what its report means.
  */

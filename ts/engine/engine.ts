@@ -95,7 +95,7 @@ export interface Engine {
   guard(fd: number, protection: Protection, previous?: Protection): void;
   /** Checks an accepted socket's first segment against its SYN (draft section 3.2). Never blocks, consumes nothing. */
   inspectAccepted(fd: number, protection: Protection): Inspection;
-  /** Opaque bytes that live as long as the socket does, whoever holds it. At most `NOTE_BYTES`. */
+  /** Opaque bytes that live as long as the socket does, whoever holds it. At most `NOTE_BYTES`. The caller's to wipe. */
   readNote(fd: number): Uint8Array | undefined;
   writeNote(fd: number, note: Uint8Array): void;
   dropNote(fd: number): void;

@@ -152,7 +152,7 @@ export class KnockEngine implements Engine {
   }
 
   readNote(fd: number): Uint8Array | undefined {
-    return this.#recall(fd).note;
+    return this.#recall(fd).note?.slice();
   }
 
   writeNote(fd: number, note: Uint8Array): void {

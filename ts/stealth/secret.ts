@@ -9,7 +9,8 @@ export const SECRET_BYTES = BLOCK_BYTES;
  * empty secret and on one whose 64 bytes are all zero (draft section 11: never an empty or default value).
  */
 export function padSecret(bytes: Uint8Array): Uint8Array {
-  const secret = new Uint8Array(SECRET_BYTES);
+  // With a buffer of its own: V8 keeps arrays as small as this one among its objects, and leaves copies when it moves those.
+  const secret = new Uint8Array(new ArrayBuffer(SECRET_BYTES));
   secret.set(bytes.subarray(0, SECRET_BYTES));
   if (bytes.length === 0) throw new RangeError('the secret is empty');
   if (secret.every((byte) => byte === 0)) throw new RangeError('the secret consists of zero bytes only');

@@ -216,11 +216,17 @@ export class StockEngine implements Engine {
 
   readNote(fd: number): Uint8Array | undefined {
     const bytes = readStorage(this.#notes, fd, NOTE_VALUE_BYTES);
-    return bytes === undefined ? undefined : decodeNote(bytes);
+    if (bytes === undefined) return undefined;
+    const note = decodeNote(bytes);
+    // A secret may be in it.
+    bytes.fill(0);
+    return note;
   }
 
   writeNote(fd: number, note: Uint8Array): void {
-    writeStorage(this.#notes, fd, encodeNote(note));
+    const value = encodeNote(note);
+    writeStorage(this.#notes, fd, value);
+    value.fill(0);
   }
 
   dropNote(fd: number): void {
