@@ -55,6 +55,17 @@ describe('the control protocol codec', () => {
     );
   });
 
+  it('holds nothing of the buffer that a datagram came in', () => {
+    const peer = new Uint8Array(28).fill(7);
+    const settings = Buffer.from('KNOCK_SECRET=f:/etc/knock.key\0');
+    const rc = { rc_path: Buffer.from('/root/.knockrc'), rc_error: 0 };
+    const buffer = Buffer.from(encode({ kind: 'connect', settings, ...rc, peer, peer_size: 16 }));
+    const message = decode(buffer);
+    const before = structuredClone(message);
+    buffer.fill(0);
+    expect(message).toEqual(before);
+  });
+
   it('refuses every truncation and every lengthening of a message', () => {
     const whole = encode({ kind: 'send', payload: Buffer.from('protected') });
     for (let length = 0; length < whole.length; length++)

@@ -117,6 +117,11 @@ function readInteger(view: DataView, offset: number, type: 'u8' | 'u16' | 'u32' 
   return type === 'u32' ? view.getUint32(offset, little) : view.getInt32(offset, little);
 }
 
+/** slice() of a Buffer would share its memory, which the next datagram is received into. */
+function copy(bytes: Uint8Array, offset: number, length: number): Uint8Array {
+  return Uint8Array.from(bytes.subarray(offset, offset + length));
+}
+
 /** Parses one datagram. The byte fields are copies. Throws ProtocolError on anything but a well-formed message. */
 export function decode(bytes: Uint8Array): Message {
   if (bytes.length < HEADER_SIZE) throw new ProtocolError(`datagram of ${bytes.length} bytes is too short`);
@@ -135,12 +140,12 @@ export function decode(bytes: Uint8Array): Message {
   const message: Record<string, unknown> = { kind: spec.name };
   let end = fixedSize;
   for (const { field, offset } of fields) {
-    if (field.type === 'bytes') message[field.name] = bytes.slice(offset, offset + field.size);
+    if (field.type === 'bytes') message[field.name] = copy(bytes, offset, field.size);
     else if (field.type === 'blob') {
       const length = view.getUint32(offset, little);
       if (length > field.max || end + length > bytes.length)
         throw new ProtocolError(`${spec.name}.${field.name}: length ${length} does not fit`);
-      message[field.name] = bytes.slice(end, end + length);
+      message[field.name] = copy(bytes, end, length);
       end += length;
     } else message[field.name] = readInteger(view, offset, field.type);
   }
