@@ -4,7 +4,11 @@ import { defineConfig } from 'vitest/config';
 const PROGRAMS = 'test/programs/pairs.test.ts';
 /** Takes many minutes: `npm run test:hard`, which also does some other tests more often. */
 const HARD = 'test/hard/**/*.test.ts';
-const MORE_OFTEN = ['test/lab/killing.test.ts', 'test/shim/fuzz.test.ts'];
+const MORE_OFTEN = [
+  ...['killing', 'timewait', 'trouble', 'hostile'].map((name) => `test/lab/${name}.test.ts`),
+  'test/fuzz/*.test.ts',
+  'test/shim/fuzz.test.ts',
+];
 
 export default defineConfig({
   test: {

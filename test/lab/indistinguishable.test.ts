@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { destinationOf } from '../../ts/stealth/destination.ts';
 import { padSecret } from '../../ts/stealth/secret.ts';
 import { computeToken } from '../../ts/stealth/token.ts';
-import { inside, setSysctl } from './netns.ts';
+import { inside, NOBODY, setSysctl } from './netns.ts';
 import { comparable, type Probe, sendBatch, startFlood, timestampOption } from './probes.ts';
 import { type Program, PYTHON, REPOSITORY, start, stop, until, untilListening } from './program.ts';
 import { MODES, type Mode, openStealthLab, SECRET, type StealthLab } from './stealthlab.ts';
@@ -39,7 +39,7 @@ beforeAll(async () => {
       inside(server, ['ip', 'neigh', 'add', address, 'lladdr', mac, 'dev', server.device]);
     neighbour(STRANGERS[family], client.mac);
     // Answers that wait for an unknown neighbour would use up the room that the kernel has for all its RSTs.
-    neighbour(SPOOFED[family], '02:00:00:00:02:ff');
+    neighbour(SPOOFED[family], NOBODY);
   }
   for (const mode of MODES) {
     const command = [PYTHON, '-u', ACCEPTOR, '::', String(PORTS[mode]), '1'];

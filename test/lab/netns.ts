@@ -141,10 +141,13 @@ function setNeighbour(from: Host, to: Host, mac: string): void {
   );
 }
 
+/** An address that no interface of a lab has. */
+export const NOBODY = '02:00:00:00:02:ff';
+
 /** From now on what `from` sends is on the wire, and is lost there. Returns what ends that. */
 export function loseEverythingFrom(lab: Lab, from: Host): () => void {
   const to = from === lab.client ? lab.server : lab.client;
-  setNeighbour(from, to, '02:00:00:00:02:ff');
+  setNeighbour(from, to, NOBODY);
   return () => setNeighbour(from, to, to.mac);
 }
 
