@@ -111,6 +111,14 @@ describe('address translation', () => {
       });
     },
   );
+
+  test.each(FAMILIES)("a rule for the router's own connections that changes nothing, %s", async (family) => {
+    const { client, server } = stealth;
+    const rule = (table: string) =>
+      `table ${table} nat { chain post { type nat hook postrouting priority srcnat; oifname "${client.device}" masquerade; }; }`;
+    inside(client, ['nft', `flush ruleset\n${rule('ip')}\n${rule('ip6')}`]);
+    expect(await connect('auth', server.addresses[family])).toEqual({ ok: 5 });
+  });
 });
 
 function both(work: (host: Host) => void): void {
