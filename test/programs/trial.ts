@@ -115,8 +115,9 @@ export class Trials {
   async close(): Promise<void> {
     for (const [server, modes] of this.#running) {
       for (const running of modes.values()) {
-        const { program } = await running;
-        await stop(program, server.signal);
+        // One that never ran has failed its tests already.
+        const { program } = (await running.catch(() => undefined)) ?? {};
+        if (program) await stop(program, server.signal);
       }
     }
   }
