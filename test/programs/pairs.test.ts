@@ -102,6 +102,12 @@ describe.each(SERVERS)('$name', (server) => {
     expect(listened).toBe(false);
     expect(outcome.stderr).toContain('there is no secret');
   });
+  finding(pairs, 'auth', 'reached by a client under the library when it is not hidden', async () => {
+    const [pair] = pairs;
+    if (pair === undefined) throw new Error(`nobody uses ${server.name}`);
+    const { outcome, place, program } = await trials.notHidden(pair);
+    await pair.prove(outcome, place, program);
+  });
 });
 
 test('docs/programs.md is what these tests found', async () => {

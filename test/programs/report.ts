@@ -18,9 +18,8 @@ Each of these pairs ran in a lab of two network namespaces on an unmodified kern
 
 *No* comes with a reason of principle; seen was that then no SYN leaves.
 
-A client under the library also reaches servers that are not hidden, in authentication mode: to them its SYN is like any
-other. \`KNOCK_TARGETS\` is there to leave such servers out.
-Authentication ran over IPv4, integrity over IPv6. Its column has the protected length, \`KNOCK_INTLEN\`.
+A client under the library also reached each of these servers when that was not hidden, in authentication mode: to a
+plain server a SYN with a token is like any other. Authentication ran over IPv4, integrity over IPv6. Its column has the protected length, \`KNOCK_INTLEN\`.
 
 | client | server | authentication | integrity |
 |---|---|---|---|

@@ -49,6 +49,7 @@ const FIRST_PORT = 9000;
 export class Trials {
   readonly #stealth: StealthLab;
   readonly #running = new Map<Server, Map<Mode, Promise<Running>>>();
+  readonly #programs: { readonly program: Program; readonly server: Server }[] = [];
   #ports = FIRST_PORT;
 
   constructor(stealth: StealthLab) {
@@ -97,6 +98,14 @@ export class Trials {
     return { outcome: result, packets };
   }
 
+  /** A client under the library and a server that is not. */
+  async notHidden(pair: Pair): Promise<{ outcome: Outcome } & Running> {
+    const place = await this.#place(pair.server, 'auth');
+    const program = await this.#started(pair.server, place, undefined);
+    const outcome = await this.#client(pair, place, this.#knock('client', pair, 'auth'));
+    return { outcome, program, place };
+  }
+
   /** The server under the library, which has no secret: what it says, and whether it ever listened. */
   async withoutSecret(server: Server): Promise<{ outcome: Outcome; listened: boolean }> {
     const place = await this.#place(server, 'auth');
@@ -113,13 +122,7 @@ export class Trials {
 
   /** Ends all servers. */
   async close(): Promise<void> {
-    for (const [server, modes] of this.#running) {
-      for (const running of modes.values()) {
-        // One that never ran has failed its tests already.
-        const { program } = (await running.catch(() => undefined)) ?? {};
-        if (program) await stop(program, server.signal);
-      }
-    }
+    await Promise.all(this.#programs.map(({ program, server }) => stop(program, server.signal)));
   }
 
   #capturing<T>(place: Place, work: () => Promise<T>): Promise<{ result: T; packets: Packet[] }> {
@@ -138,7 +141,7 @@ export class Trials {
     return run(this.#stealth.client, command, { ...options, knock, timeout: TIMEOUT });
   }
 
-  #start({ command, ...options }: Invocation, knock: Knock): Program {
+  #start({ command, ...options }: Invocation, knock: Knock | undefined): Program {
     return start(this.#stealth.server, command, { ...options, knock });
   }
 
@@ -151,12 +154,16 @@ export class Trials {
   }
 
   async #serve(pair: Pair, mode: Mode): Promise<Running> {
-    const { server } = pair;
-    const place = await this.#place(server, mode);
-    const program = this.#start(server.invocation(place), this.#knock('server', pair, mode));
+    const place = await this.#place(pair.server, mode);
+    return { program: await this.#started(pair.server, place, this.#knock('server', pair, mode)), place };
+  }
+
+  async #started(server: Server, place: Place, knock: Knock | undefined): Promise<Program> {
+    const program = this.#start(server.invocation(place), knock);
+    this.#programs.push({ program, server });
     await untilListening(program, place.port, TIMEOUT);
     await server.ready?.(program, place);
-    return { program, place };
+    return program;
   }
 
   async #place(server: Server, mode: Mode): Promise<Place> {
