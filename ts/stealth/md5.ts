@@ -2,7 +2,7 @@
 export const BLOCK_BYTES = 64;
 
 /** RFC 1321 section 3.4, table T: the integer part of 2^32 * |sin i|, i in radians. */
-const SINES = Uint32Array.from({ length: 64 }, (_, i) => Math.floor(Math.abs(Math.sin(i + 1)) * 2 ** 32));
+const SINES = Int32Array.from({ length: 64 }, (_, i) => Math.floor(Math.abs(Math.sin(i + 1)) * 2 ** 32));
 
 /** Left rotations of RFC 1321 section 3.4, four for each of the four groups of sixteen steps. */
 const ROTATIONS = [7, 12, 17, 22, 5, 9, 14, 20, 4, 11, 16, 23, 6, 10, 15, 21];
@@ -18,32 +18,53 @@ export function md5Round(iv: Uint8Array, block: Uint8Array): Uint32Array {
   let [a = 0, b = 0, c = 0, d = 0] = state;
   for (let step = 0; step < 64; step++) {
     const group = step >> 4;
-    const [mix, index] = mixStep(group, step, b, c, d);
-    const sum = (a + mix + (words[index] ?? 0) + (SINES[step] ?? 0)) | 0;
+    const word = words[wordOf(group, step)] ?? 0;
+    const sum = (a + mix(group, b, c, d) + word + (SINES[step] ?? 0)) | 0;
     const turn = ROTATIONS[group * 4 + (step & 3)] ?? 0;
-    [a, b, c, d] = [d, (b + ((sum << turn) | (sum >>> (32 - turn)))) | 0, b, c];
+    a = d;
+    d = c;
+    c = b;
+    b = (b + ((sum << turn) | (sum >>> (32 - turn)))) | 0;
   }
   words.fill(0); // a copy of the secret
-  return Uint32Array.of(a, b, c, d).map((word, i) => word + (state[i] ?? 0));
+  const [a0 = 0, b0 = 0, c0 = 0, d0 = 0] = state;
+  return Uint32Array.of(a0 + a, b0 + b, c0 + c, d0 + d);
 }
 
-/** The auxiliary function F, G, H or I of a step, and which word of the block the step takes. */
-function mixStep(group: number, step: number, b: number, c: number, d: number): [number, number] {
+/** The auxiliary function F, G, H or I. */
+function mix(group: number, b: number, c: number, d: number): number {
   switch (group) {
     case 0:
-      return [(b & c) | (~b & d), step];
+      return (b & c) | (~b & d);
     case 1:
-      return [(b & d) | (c & ~d), (5 * step + 1) & 15];
+      return (b & d) | (c & ~d);
     case 2:
-      return [b ^ c ^ d, (3 * step + 5) & 15];
+      return b ^ c ^ d;
     default:
-      return [c ^ (b | ~d), (7 * step) & 15];
+      return c ^ (b | ~d);
   }
 }
 
-function littleEndianWords(bytes: Uint8Array, count: number): Uint32Array {
+/** Which word of the block a step takes. */
+function wordOf(group: number, step: number): number {
+  switch (group) {
+    case 0:
+      return step;
+    case 1:
+      return (5 * step + 1) & 15;
+    case 2:
+      return (3 * step + 5) & 15;
+    default:
+      return (7 * step) & 15;
+  }
+}
+
+/** Signed, because JavaScript's own 32-bit integers are: unsigned ones would be computed in floating point. */
+function littleEndianWords(bytes: Uint8Array, count: number): Int32Array {
   if (bytes.length !== count * 4)
     throw new RangeError(`MD5 round: ${bytes.length} bytes instead of ${count * 4}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return Uint32Array.from({ length: count }, (_, i) => view.getUint32(i * 4, true));
+  const words = new Int32Array(count);
+  for (let i = 0; i < count; i++) words[i] = view.getInt32(i * 4, true);
+  return words;
 }
