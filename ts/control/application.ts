@@ -15,7 +15,7 @@ function environment(settings: Uint8Array): RawSettings['env'] {
   for (let end = settings.indexOf(0, start); end >= 0; end = settings.indexOf(0, start)) {
     const text = settings.subarray(start, end);
     const equals = text.indexOf(0x3d);
-    if (equals > 0) env.set(Buffer.from(text.subarray(0, equals)).toString('latin1'), text.slice(equals + 1));
+    if (equals > 0) env.set(Buffer.from(text.subarray(0, equals)).toString('latin1'), text.subarray(equals + 1));
     start = end + 1;
   }
   return env;
@@ -43,7 +43,7 @@ export function applicationSettings(
   try {
     return readSettings(text === undefined ? { env } : { env, rc: { path, text } });
   } finally {
-    for (const copy of [text, request.settings, ...env.values()]) copy?.fill(0);
+    for (const bytes of [text, request.settings]) bytes?.fill(0);
   }
 }
 

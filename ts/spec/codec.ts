@@ -117,9 +117,14 @@ function readInteger(view: DataView, offset: number, type: 'u8' | 'u16' | 'u32' 
   return type === 'u32' ? view.getUint32(offset, little) : view.getInt32(offset, little);
 }
 
-/** slice() of a Buffer would share its memory, which the next datagram is received into. */
+/**
+ * slice() of a Buffer would share its memory, which the next datagram is received into. With a buffer of its own the
+ * copy can be wiped: V8 keeps small arrays among its objects, and moves them, at first.
+ */
 function copy(bytes: Uint8Array, offset: number, length: number): Uint8Array {
-  return Uint8Array.from(bytes.subarray(offset, offset + length));
+  const own = new Uint8Array(new ArrayBuffer(length));
+  own.set(bytes.subarray(offset, offset + length));
+  return own;
 }
 
 /** Parses one datagram. The byte fields are copies. Throws ProtocolError on anything but a well-formed message. */
