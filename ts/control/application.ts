@@ -15,7 +15,8 @@ function environment(settings: Uint8Array): RawSettings['env'] {
   for (let end = settings.indexOf(0, start); end >= 0; end = settings.indexOf(0, start)) {
     const text = settings.subarray(start, end);
     const equals = text.indexOf(0x3d);
-    if (equals > 0) env.set(Buffer.from(text.subarray(0, equals)).toString('latin1'), text.subarray(equals + 1));
+    if (equals > 0)
+      env.set(Buffer.from(text.subarray(0, equals)).toString('latin1'), text.subarray(equals + 1));
     start = end + 1;
   }
   return env;
