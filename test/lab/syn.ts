@@ -35,6 +35,20 @@ export function takeApart(syn: Packet, secret: string, protectedBytes?: Uint8Arr
   };
 }
 
+/**
+ * Whether a SYN that was not made from the secret looks to an integrity listener as if it had been: that sees 16 bits
+ * of the token (draft section 3.2), so one in 65,536 does. Its connection is reset before the program sees it.
+ */
+export function isGuess(syn: Packet, secret: string): boolean {
+  const { isn } = computeToken({
+    secret: padSecret(Buffer.from(secret)),
+    destination: destinationOf(syn.destination, syn.destinationPort),
+    tsval: syn.tsval ?? 0,
+    integrityHash: syn.sequence & 0xffff,
+  });
+  return isn === syn.sequence;
+}
+
 /** The first bytes of what a SYN's connection sent, as far as its first segment goes. */
 export function firstSegmentAfter(syn: Packet, packets: readonly Packet[]): Buffer {
   const first = packets.find(
