@@ -12,14 +12,17 @@ Each of these pairs ran in a lab of two network namespaces on an unmodified kern
 
 - both ends under the library with one secret: the data arrived and was compared, and every SYN on the wire carried its
   token (with integrity also the hash of the bytes that followed it);
-- the client without the library, or with another secret: refused, with the answer of a closed port to every SYN;
+- the client without the library, or with another secret: refused, with the answer of a closed port to every SYN (but
+  for the one in 65,536 whose 16 bits integrity mode finds right, and whose connection it then resets);
 - the client under the library without a secret: it fails and sends no SYN;
 - the server under the library without a secret: it never listens.
 
 *No* comes with a reason of principle; seen was that then no SYN leaves.
 
 A client under the library also reached each of these servers when that was not hidden, in authentication mode: to a
-plain server a SYN with a token is like any other. Authentication ran over IPv4, integrity over IPv6. Its column has the protected length, \`KNOCK_INTLEN\`.
+plain server a SYN with a token is like any other.
+
+Authentication ran over IPv4, integrity over IPv6; its column has the protected length, \`KNOCK_INTLEN\`.
 
 | client | server | authentication | integrity |
 |---|---|---|---|

@@ -42,13 +42,14 @@ export const CLIENTS = {
 
 export type ClientKind = keyof typeof CLIENTS;
 
-/** As long as the kernel lets a client of a lost server wait, and less than a test may take. */
+/** Enough for a slow start on a busy machine, and less than a test may take. */
 const TIMEOUT = 20_000;
 const FIRST_PORT = 9000;
 
 export class Trials {
   readonly #stealth: StealthLab;
-  readonly #running = new Map<Server, Map<Mode, Promise<Running>>>();
+  /** By protected length, 0 in auth mode. */
+  readonly #running = new Map<Server, Map<number, Promise<Running>>>();
   readonly #programs: { readonly program: Program; readonly server: Server }[] = [];
   #ports = FIRST_PORT;
 
@@ -112,10 +113,14 @@ export class Trials {
     const knock = { ...this.#stealth.knock(this.#stealth.server), secret: undefined };
     const program = this.#start(server.invocation(place), knock);
     let listened = false;
-    await until(`the end of ${server.name}, or a complaint`, () => {
-      listened ||= listeningPorts(this.#stealth.controls.server.program.pid).includes(place.port);
-      return !program.isRunning() || program.stderr().includes('there is no secret');
-    });
+    await until(
+      `the end of ${server.name}, or a complaint`,
+      () => {
+        listened ||= listeningPorts(this.#stealth.controls.server.program.pid).includes(place.port);
+        return !program.isRunning() || program.stderr().includes('there is no secret');
+      },
+      TIMEOUT,
+    );
     listened ||= listeningPorts(this.#stealth.controls.server.program.pid).includes(place.port);
     return { outcome: await stop(program, server.signal), listened };
   }
@@ -131,9 +136,8 @@ export class Trials {
 
   #knock(end: 'client' | 'server', pair: Pair, mode: Mode): Knock {
     const knock = this.#stealth.knock(this.#stealth[end], mode);
-    return mode === 'integrity' && typeof pair.integrity === 'number'
-      ? { ...knock, intlen: pair.integrity }
-      : knock;
+    if (mode === 'auth' || typeof pair.integrity !== 'number') return knock;
+    return { ...knock, intlen: pair.integrity };
   }
 
   #client({ client }: Pair, place: Place, knock: Knock | undefined): Promise<Outcome> {
@@ -146,10 +150,11 @@ export class Trials {
   }
 
   #serving(pair: Pair, mode: Mode): Promise<Running> {
-    const modes = this.#running.get(pair.server) ?? new Map<Mode, Promise<Running>>();
-    this.#running.set(pair.server, modes);
-    const running = modes.get(mode) ?? this.#serve(pair, mode);
-    modes.set(mode, running);
+    const { intlen = 0 } = this.#knock('server', pair, mode);
+    const instances = this.#running.get(pair.server) ?? new Map<number, Promise<Running>>();
+    this.#running.set(pair.server, instances);
+    const running = instances.get(intlen) ?? this.#serve(pair, mode);
+    instances.set(intlen, running);
     return running;
   }
 
