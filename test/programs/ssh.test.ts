@@ -1,69 +1,34 @@
-import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { capturing } from '../lab/capture.ts';
 import type { Family } from '../lab/netns.ts';
 import { shape, syns } from '../lab/packets.ts';
 import { type Program, run, start, untilListening } from '../lab/program.ts';
+import { makeKeys, provideRunDirectory, writeSshdConfig } from '../lab/sshd.ts';
 import { FAMILIES, openStealthLab, SECRET, type StealthLab } from '../lab/stealthlab.ts';
 import { takeApart } from '../lab/syn.ts';
 
 /** ssh to sshd, authentication only: the server speaks first, or the client may, so nothing of it is protected. */
 
 const PORTS: Readonly<Record<Family, number>> = { ipv4: 2204, ipv6: 2206, mapped: 2246 };
-/** Debian's sshd takes no other place for its privilege separation. */
-const PRIVILEGE_SEPARATION = '/run/sshd';
 
 let stealth: StealthLab;
-let madeDirectory = false;
 const servers: Program[] = [];
 
 beforeAll(async () => {
   stealth = await openStealthLab();
-  if (!existsSync(PRIVILEGE_SEPARATION)) {
-    mkdirSync(PRIVILEGE_SEPARATION, { mode: 0o755 });
-    madeDirectory = true;
-  }
+  provideRunDirectory();
+  makeKeys(stealth.lab.directory);
   for (const family of FAMILIES) servers.push(await startSshd(family));
 });
-afterAll(() => {
-  stealth?.close();
-  if (madeDirectory) rmdirSync(PRIVILEGE_SEPARATION);
-});
+afterAll(() => stealth?.close());
 
 const inLab = (name: string) => join(stealth.lab.directory, name);
 
-function makeKeys(): void {
-  if (existsSync(inLab('host_key'))) return;
-  for (const name of ['host_key', 'user_key']) {
-    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', inLab(name)]);
-  }
-  copyFileSync(inLab('user_key.pub'), inLab('authorized_keys'));
-  chmodSync(inLab('authorized_keys'), 0o600);
-}
-
 async function startSshd(family: Family): Promise<Program> {
-  makeKeys();
   // sshd sets IPV6_V6ONLY: only the client's socket is an IPv6 one.
   const address = stealth.server.addresses[family === 'mapped' ? 'ipv4' : family];
-  const config = inLab(`sshd_config_${family}`);
-  writeFileSync(
-    config,
-    [
-      `Port ${PORTS[family]}`,
-      `ListenAddress ${address}`,
-      `HostKey ${inLab('host_key')}`,
-      `AuthorizedKeysFile ${inLab('authorized_keys')}`,
-      'PermitRootLogin prohibit-password',
-      'PasswordAuthentication no',
-      'UsePAM no',
-      // The lab's directory is below /tmp, which everybody may write to.
-      'StrictModes no',
-      'PidFile none',
-      '',
-    ].join('\n'),
-  );
+  const config = writeSshdConfig(stealth.lab.directory, { address, port: PORTS[family] });
   const program = start(stealth.server, ['/usr/sbin/sshd', '-D', '-e', '-f', config], {
     knock: stealth.knock(stealth.server),
   });
