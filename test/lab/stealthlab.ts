@@ -32,12 +32,13 @@ export const KINDS: readonly { family: Family; mode: Mode; port: number }[] = FA
   MODES.map((mode) => ({ family, mode, port: portOf(family, mode) })),
 );
 
-export async function openStealthLab(): Promise<StealthLab> {
+/** `options` are the control processes'. */
+export async function openStealthLab(options: readonly string[] = []): Promise<StealthLab> {
   const lab = openLab();
   try {
     const [client, server] = await Promise.all([
-      startControl(lab, lab.client),
-      startControl(lab, lab.server),
+      startControl(lab, lab.client, { arguments: options }),
+      startControl(lab, lab.server, { arguments: options }),
     ]);
     const controls = { client, server };
     return {

@@ -34,6 +34,8 @@ export interface Server {
   invocation(place: Place): Invocation;
   /** Awaited once the port has a listener, where that does not yet mean that it can serve. */
   ready?(program: Program, place: Place): Promise<void>;
+  /** Where another server is that it connects to, and that is hidden as well. */
+  behind?(place: Place): Place;
   /** What ends it. */
   readonly signal?: NodeJS.Signals;
 }
@@ -64,6 +66,8 @@ export interface Pair {
   refused?(outcome: Outcome, mode: Mode): void;
   /** How many of the first bytes are protected, or why none can be. */
   readonly integrity: number | Impossible;
+  /** What a reader should know of the protected bytes. */
+  readonly remark?: string;
 }
 
 /** More than a segment and more than a socket buffer: 300 kB of lines that are all different. */

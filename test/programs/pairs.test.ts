@@ -16,7 +16,8 @@ let stealth: StealthLab;
 let trials: Trials;
 
 beforeAll(async () => {
-  stealth = await openStealthLab();
+  // Servers that drop root's privileges need their control process later, too.
+  stealth = await openStealthLab(['--mode', '0666']);
   trials = new Trials(stealth);
 });
 afterAll(async () => {
@@ -85,6 +86,13 @@ describe.each(PAIRS)('$name to $server.name', (pair) => {
 
     for (const kind of ['without the library', 'with another secret'] as const) {
       finding([pair], mode, `refused ${kind}`, () => expectRefusal(pair, mode, attempt(kind)));
+    }
+
+    if (pair.server.behind !== undefined) {
+      finding([pair], mode, 'what is behind the server is refused without the library', async () => {
+        const { refused = saying(/refused/i) } = pair;
+        refused(await trials.behind(pair, mode), 'auth');
+      });
     }
 
     finding([pair], mode, 'fails without a secret, and sends no SYN', () => {

@@ -58,12 +58,13 @@ export class Findings {
 export function render(pairs: readonly Pair[], findings: Findings): string {
   const rows = pairs.map((pair) => {
     const cells = MODES.map((mode) => (findings.holds(pair, mode) ? verdict(pair, mode) : 'FAILS'));
-    return `| ${[pair.name, pair.server.name, ...cells].join(' | ')} |`;
+    return `| ${[pair.name, pair.server.name, ...cells].join(' | ')} |\n`;
   });
-  return `${START}${rows.join('\n')}\n`;
+  return `${START}${rows.join('')}`;
 }
 
-function verdict({ integrity }: Pair, mode: Mode): string {
+function verdict({ integrity, remark }: Pair, mode: Mode): string {
   if (mode === 'auth') return 'works';
-  return typeof integrity === 'number' ? `works, ${integrity} bytes` : `no: ${integrity.because}`;
+  if (typeof integrity !== 'number') return `no: ${integrity.because}`;
+  return `works, ${integrity} bytes${remark === undefined ? '' : ` (${remark})`}`;
 }

@@ -20,15 +20,15 @@ import type { Invocation, Pair, Place, Server } from './pair.ts';
 
 /** Runs the ends of a pair, with and without the library, and tells what came of it and what was on the wire. */
 
+interface Running {
+  readonly program: Program;
+  readonly place: Place;
+}
+
 export interface Attempt {
   readonly outcome: Outcome;
   /** What the client sent and got while it ran. */
   readonly packets: readonly Packet[];
-}
-
-interface Running {
-  readonly program: Program;
-  readonly place: Place;
 }
 
 /** What puts a client under the library, or leaves it out. */
@@ -84,6 +84,12 @@ export class Trials {
   /** The hidden server that `attempts` uses. */
   async server(pair: Pair, mode: Mode): Promise<Running> {
     return this.#serving(pair, mode);
+  }
+
+  /** A client without the library at the server that a hidden server connects to. */
+  async behind(pair: Pair, mode: Mode): Promise<Outcome> {
+    const { place } = await this.#serving(pair, mode);
+    return this.#client(pair, pair.server.behind?.(place) ?? place, undefined);
   }
 
   /** A client that can't work in integrity mode, until it says so. */

@@ -7,7 +7,8 @@ import { PROTECTED } from './web.ts';
 
 /** git over HTTP: pushes a file, clones it, and writes the clone's to standard output. */
 
-const SCRIPT = `set -e
+/** Arguments: the URL, and a directory to work in. */
+export const GIT_SCRIPT = `set -e
 work=$(mktemp -d "$2/work-XXXXXX")
 export HOME="$work" GIT_CONFIG_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0
 git init -q -b main "$work/first"
@@ -23,7 +24,7 @@ export const GIT_PAIRS: readonly Pair[] = [
     name: 'git, push and clone',
     server: GIT,
     client: (place) => ({
-      command: ['bash', '-c', SCRIPT, 'bash', urlOf(place, 'git/shared.git'), place.directory],
+      command: ['bash', '-c', GIT_SCRIPT, 'bash', urlOf(place, 'git/shared.git'), place.directory],
       input: TEXT,
     }),
     connections: 2,
