@@ -5,6 +5,7 @@ import { REPOSITORY } from '../lab/program.ts';
 import { MODES, type Mode, openStealthLab, SECRET, type StealthLab } from '../lab/stealthlab.ts';
 import { firstSegmentAfter, isGuess, takeApart } from '../lab/syn.ts';
 import { type Pair, saying } from './pair.ts';
+import { RELOADS } from './reloads.ts';
 import { Findings, render } from './report.ts';
 import { PAIRS } from './table.ts';
 import { type Attempt, type ClientKind, Trials } from './trial.ts';
@@ -121,6 +122,20 @@ describe.each(SERVERS)('$name', (server) => {
   });
 });
 
+describe.each(RELOADS)('$pair.server.name: $name', (reload) => {
+  const { pair, name } = reload;
+  describe.each(MODES)('%s', (mode) => {
+    finding([{ ...pair, name }], mode, 'stays hidden and serves', async () => {
+      const { served, refused, knocks, place, program } = await trials.reloaded(reload, mode);
+      expect(served.stderr).not.toContain('knockify');
+      await pair.prove(served, place, program);
+      const { refused: expectRefused = saying(/refused/i) } = pair;
+      expectRefused(refused, 'auth');
+      if (mode === 'auth') expect(knocks).toEqual({ ECONNREFUSED: expect.any(Number) });
+    });
+  });
+});
+
 test('docs/programs.md is what these tests found', async () => {
-  await expect(render(PAIRS, findings)).toMatchFileSnapshot(join(REPOSITORY, 'docs/programs.md'));
+  await expect(render(PAIRS, RELOADS, findings)).toMatchFileSnapshot(join(REPOSITORY, 'docs/programs.md'));
 });

@@ -1,5 +1,6 @@
 import { MODES, type Mode } from '../lab/stealthlab.ts';
 import type { Pair } from './pair.ts';
+import type { Reload } from './reload.ts';
 
 /** docs/programs.md: what the tests saw of every pair. */
 
@@ -55,12 +56,30 @@ export class Findings {
   }
 }
 
-export function render(pairs: readonly Pair[], findings: Findings): string {
+const RELOADS_START = `
+## Reloads
+
+These servers were told to replace their workers, their configuration or themselves. In authentication mode somebody
+without the secret knocked over and over meanwhile, and met a closed port each time. Afterwards a client with the secret
+was served, and one without it was refused.
+
+nginx gives a binary that takes its place only those variables that its configuration names: the library must be among
+them, or what that binary listens on anew is not hidden, and no first bytes are checked.
+
+| server | reload | authentication | integrity |
+|---|---|---|---|
+`;
+
+export function render(pairs: readonly Pair[], reloads: readonly Reload[], findings: Findings): string {
   const rows = pairs.map((pair) => {
     const cells = MODES.map((mode) => (findings.holds(pair, mode) ? verdict(pair, mode) : 'FAILS'));
     return `| ${[pair.name, pair.server.name, ...cells].join(' | ')} |\n`;
   });
-  return `${START}${rows.join('')}`;
+  const reloadRows = reloads.map(({ name, pair }) => {
+    const cells = MODES.map((mode) => (findings.holds({ ...pair, name }, mode) ? 'holds' : 'FAILS'));
+    return `| ${[pair.server.name, name, ...cells].join(' | ')} |\n`;
+  });
+  return `${START}${rows.join('')}${RELOADS_START}${reloadRows.join('')}`;
 }
 
 function verdict({ integrity, remark }: Pair, mode: Mode): string {

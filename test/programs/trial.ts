@@ -8,6 +8,8 @@ import {
   listeningPorts,
   type Outcome,
   type Program,
+  PYTHON,
+  REPOSITORY,
   run,
   start,
   stop,
@@ -17,18 +19,21 @@ import {
 } from '../lab/program.ts';
 import { type Mode, SECRET, type StealthLab } from '../lab/stealthlab.ts';
 import type { Invocation, Pair, Place, Server } from './pair.ts';
+import type { Reload, Running } from './reload.ts';
 
 /** Runs the ends of a pair, with and without the library, and tells what came of it and what was on the wire. */
-
-interface Running {
-  readonly program: Program;
-  readonly place: Place;
-}
 
 export interface Attempt {
   readonly outcome: Outcome;
   /** What the client sent and got while it ran. */
   readonly packets: readonly Packet[];
+}
+
+export interface Reloaded extends Running {
+  readonly served: Outcome;
+  readonly refused: Outcome;
+  /** How often what became of a plain connect. */
+  readonly knocks: Readonly<Record<string, number>>;
 }
 
 /** What puts a client under the library, or leaves it out. */
@@ -45,6 +50,7 @@ export type ClientKind = keyof typeof CLIENTS;
 /** Enough for a slow start on a busy machine, and less than a test may take. */
 const TIMEOUT = 20_000;
 const FIRST_PORT = 9000;
+const HAMMER = join(REPOSITORY, 'test/programs/hammer.py');
 
 export class Trials {
   readonly #stealth: StealthLab;
@@ -111,6 +117,25 @@ export class Trials {
     const program = await this.#started(pair.server, place, undefined);
     const outcome = await this.#client(pair, place, this.#knock('client', pair, 'auth'));
     return { outcome, program, place };
+  }
+
+  /** Reloads a server, with somebody knocking all the time who has no secret (in authentication mode: with integrity
+   *  one SYN in 65,536 is answered); then come a client, and one without the library. */
+  async reloaded({ pair, act }: Reload, mode: Mode): Promise<Reloaded> {
+    const running = await this.#serving(pair, mode);
+    const { place } = running;
+    const hammer = mode === 'auth' ? await this.#hammer(place) : undefined;
+    await act(running, (invocation) => this.#start(invocation, this.#knock('server', pair, mode)));
+    const served = await this.#client(pair, place, this.#knock('client', pair, mode));
+    const refused = await this.#client(pair, place, undefined);
+    const knocks = hammer === undefined ? {} : JSON.parse((await stop(hammer)).stdout.split('\n')[1] ?? '');
+    return { ...running, served, refused, knocks };
+  }
+
+  async #hammer({ client, address, port }: Place): Promise<Program> {
+    const program = start(client, [PYTHON, HAMMER, address, String(port)]);
+    await untilSays(program, 'hammering');
+    return program;
   }
 
   /** The server under the library, which has no secret: what it says, and whether it ever listened. */
