@@ -68,7 +68,9 @@ export async function startFlood(lab: Lab, probes: readonly Probe[]): Promise<Pr
     JSON.stringify({ destination: lab.server.addresses[probe.family], ...probe }),
   );
   const command = [PYTHON, '-u', FLOOD, lab.client.device, lab.client.mac, lab.server.mac];
-  const flood = start(lab.client, command, { input: input.join('\n') });
+  // It imports probe.py, and is to leave nothing beside it.
+  const env = { PYTHONDONTWRITEBYTECODE: '1' };
+  const flood = start(lab.client, command, { input: input.join('\n'), env });
   await untilSays(flood, 'flooding');
   return flood;
 }
