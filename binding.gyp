@@ -67,88 +67,114 @@
     {
       "target_name": "bpf",
       "type": "none",
-      "actions": [
-        {
-          "action_name": "compile_armed",
-          "inputs": [
-            "native/bpf/armed.bpf.c",
-            "native/bpf/layout.h",
-            "native/bpf/packet.h",
-            "native/bpf/replays.h",
-            "native/bpf/syns.h"
-          ],
-          "outputs": [
-            "<(PRODUCT_DIR)/armed.bpf.o"
-          ],
-          "action": [
-            "clang",
-            "-O2",
-            "-g",
-            "-Wall",
-            "-Werror",
-            "-target",
-            "bpf",
-            "-I/usr/include/<!(gcc -print-multiarch)",
-            "-c",
-            "native/bpf/armed.bpf.c",
-            "-o",
-            "<@(_outputs)"
-          ]
-        },
-        {
-          "action_name": "compile_first",
-          "inputs": [
-            "native/bpf/first.bpf.c",
-            "native/bpf/layout.h",
-            "native/bpf/packet.h",
-            "native/bpf/syns.h"
-          ],
-          "outputs": [
-            "<(PRODUCT_DIR)/first.bpf.o"
-          ],
-          "action": [
-            "clang",
-            "-O2",
-            "-g",
-            "-Wall",
-            "-Werror",
-            "-target",
-            "bpf",
-            "-I/usr/include/<!(gcc -print-multiarch)",
-            "-c",
-            "native/bpf/first.bpf.c",
-            "-o",
-            "<@(_outputs)"
-          ]
-        },
-        {
-          "action_name": "compile_guard",
-          "inputs": [
-            "native/bpf/guard.bpf.c",
-            "native/bpf/token.h",
-            "native/bpf/packet.h",
-            "native/bpf/replays.h",
-            "native/bpf/layout.h",
-            "native/bpf/syns.h"
-          ],
-          "outputs": [
-            "<(PRODUCT_DIR)/guard.bpf.o"
-          ],
-          "action": [
-            "clang",
-            "-O2",
-            "-g",
-            "-Wall",
-            "-Werror",
-            "-target",
-            "bpf",
-            "-I/usr/include/<!(gcc -print-multiarch)",
-            "-c",
-            "native/bpf/guard.bpf.c",
-            "-o",
-            "<@(_outputs)"
-          ]
-        }
+      "variables": {
+        "endianness": "<!(node -p \"os.endianness()\")",
+        "prebuilt%": "<!(test ! -d ts && test -d prebuilt/bpf-$(node -p \"os.endianness()\") && echo 1 || echo 0)"
+      },
+      "conditions": [
+        [
+          "prebuilt==1",
+          {
+            "copies": [
+              {
+                "destination": "<(PRODUCT_DIR)",
+                "files": [
+                  "prebuilt/bpf-<(endianness)/armed.bpf.o",
+                  "prebuilt/bpf-<(endianness)/first.bpf.o",
+                  "prebuilt/bpf-<(endianness)/guard.bpf.o"
+                ]
+              }
+            ]
+          },
+          {
+            "actions": [
+              {
+                "action_name": "compile_armed",
+                "inputs": [
+                  "native/bpf/armed.bpf.c",
+                  "native/bpf/layout.h",
+                  "native/bpf/packet.h",
+                  "native/bpf/replays.h",
+                  "native/bpf/syns.h"
+                ],
+                "outputs": [
+                  "<(PRODUCT_DIR)/armed.bpf.o"
+                ],
+                "action": [
+                  "clang",
+                  "-O2",
+                  "-g",
+                  "-fdebug-compilation-dir=.",
+                  "-Wall",
+                  "-Werror",
+                  "-target",
+                  "bpf",
+                  "-I/usr/include/<!(gcc -print-multiarch)",
+                  "-c",
+                  "native/bpf/armed.bpf.c",
+                  "-o",
+                  "<@(_outputs)"
+                ]
+              },
+              {
+                "action_name": "compile_first",
+                "inputs": [
+                  "native/bpf/first.bpf.c",
+                  "native/bpf/layout.h",
+                  "native/bpf/packet.h",
+                  "native/bpf/syns.h"
+                ],
+                "outputs": [
+                  "<(PRODUCT_DIR)/first.bpf.o"
+                ],
+                "action": [
+                  "clang",
+                  "-O2",
+                  "-g",
+                  "-fdebug-compilation-dir=.",
+                  "-Wall",
+                  "-Werror",
+                  "-target",
+                  "bpf",
+                  "-I/usr/include/<!(gcc -print-multiarch)",
+                  "-c",
+                  "native/bpf/first.bpf.c",
+                  "-o",
+                  "<@(_outputs)"
+                ]
+              },
+              {
+                "action_name": "compile_guard",
+                "inputs": [
+                  "native/bpf/guard.bpf.c",
+                  "native/bpf/token.h",
+                  "native/bpf/packet.h",
+                  "native/bpf/replays.h",
+                  "native/bpf/layout.h",
+                  "native/bpf/syns.h"
+                ],
+                "outputs": [
+                  "<(PRODUCT_DIR)/guard.bpf.o"
+                ],
+                "action": [
+                  "clang",
+                  "-O2",
+                  "-g",
+                  "-fdebug-compilation-dir=.",
+                  "-Wall",
+                  "-Werror",
+                  "-target",
+                  "bpf",
+                  "-I/usr/include/<!(gcc -print-multiarch)",
+                  "-c",
+                  "native/bpf/guard.bpf.c",
+                  "-o",
+                  "<@(_outputs)"
+                ]
+              }
+            ]
+          }
+        ]
       ]
     }
   ]

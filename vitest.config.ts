@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 /** Takes minutes, and programs that nothing else needs: `npm run test:programs`. */
 const PROGRAMS = 'test/programs/pairs.test.ts';
+/** Likewise: `npm run test:package`. */
+const PACKAGE = 'test/package/*.test.ts';
 /** Takes many minutes: `npm run test:hard`, which also does some other tests more often. */
 const HARD = 'test/hard/**/*.test.ts';
 const MORE_OFTEN = [
@@ -19,9 +21,13 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     projects: [
-      { extends: true, test: { name: 'suite', include: ['test/**/*.test.ts'], exclude: [PROGRAMS, HARD] } },
+      {
+        extends: true,
+        test: { name: 'suite', include: ['test/**/*.test.ts'], exclude: [PROGRAMS, PACKAGE, HARD] },
+      },
       { extends: true, test: { name: 'hard', include: [HARD, ...MORE_OFTEN] } },
       { extends: true, test: { name: 'programs', include: [PROGRAMS] } },
+      { extends: true, test: { name: 'package', include: [PACKAGE] } },
     ],
   },
 });
