@@ -134,11 +134,13 @@ int main(void)
 });
 
 describe('the committed generated files', () => {
-  it('are what the generator writes today', () => {
+  it.each(['generate', 'generateReference'])('are what %s writes today', (generator) => {
     const verify = () =>
-      execFileSync('npx', ['tsx', 'ts/codegen/generate.ts', '--verify'], { cwd: root, stdio: 'pipe' });
+      execFileSync('npx', ['tsx', `ts/codegen/${generator}.ts`, '--verify'], { cwd: root, stdio: 'pipe' });
     expect(verify).not.toThrow();
-    const table = readFileSync(join(root, 'docs/calls.md'), 'utf8');
-    expect(table).toBe(buildCallTable(calls));
+  });
+
+  it('have the table that the builder makes', () => {
+    expect(readFileSync(join(root, 'docs/calls.md'), 'utf8')).toBe(buildCallTable(calls));
   });
 });

@@ -1,18 +1,4 @@
 #!/usr/bin/env node
-import { Command } from 'commander';
-import * as control from './control.ts';
-import * as doctor from './doctor.ts';
-import * as isn from './isn.ts';
-import * as run from './run.ts';
-import * as secret from './secret.ts';
+import { commandLine } from './commands.ts';
 
-const program = new Command('knockify')
-  .description('TCP Stealth on stock Linux kernels: hide a TCP server, reach it with the programs you have')
-  .showHelpAfterError('(knockify --help says more)')
-  .exitOverride((error) => {
-    process.exit(error.exitCode === 0 ? 0 : 2);
-  });
-
-for (const command of [run, control, doctor, secret, isn]) command.register(program);
-
-await program.parseAsync();
+await commandLine().parseAsync();

@@ -12,6 +12,7 @@ import { SysError } from '../sys/error.ts';
 import { getsockname, getUint } from '../sys/libc.ts';
 import { type HandedOver, handedOver, harden, notify } from '../sys/process.ts';
 import type { ControlOptions } from './control.ts';
+import { ENGINE } from './environment.ts';
 import { loadLocalPolicy, loadLocalSettings } from './localPolicy.ts';
 
 /** The number of a user or a group by its name, or as given if it is a number. */
@@ -85,7 +86,7 @@ function ownPolicy(): Policy | undefined {
 function engineChoice(): EngineChoice {
   const choice = process.env.KNOCK_ENGINE ?? 'auto';
   if (choice !== 'auto' && choice !== 'stock' && choice !== 'knock')
-    throw new ConfigError(`KNOCK_ENGINE=${choice} (environment): must be auto, stock or knock`);
+    throw new ConfigError(`KNOCK_ENGINE=${choice} (environment): must be ${ENGINE.rule}`);
   return choice;
 }
 

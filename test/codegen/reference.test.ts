@@ -1,0 +1,78 @@
+import { describe, expect, it } from 'vitest';
+import { buildManual } from '../../ts/codegen/manual.ts';
+import { buildReference, type Subject } from '../../ts/codegen/reference.ts';
+
+const subject: Subject = {
+  version: '9.8.7',
+  commands: [
+    {
+      name: 'dance',
+      summary: 'move in time',
+      usage: '[options] <step...>',
+      parameters: [{ name: 'step...', description: 'which ones' }],
+      options: [
+        { flags: '--tempo <n>', description: 'beats a minute', default: '120', required: false },
+        {
+          flags: '--partner <name>',
+          description: 'with whom | or *what*',
+          default: undefined,
+          required: true,
+        },
+      ],
+      after: 'Mind the gap.',
+    },
+  ],
+  settings: [
+    {
+      name: 'KNOCK_TUNE',
+      aliases: ['KNOCK_SONG'],
+      default: 'silence',
+      rule: 'the name of a tune',
+      example: 'waltz',
+      description: 'What is played.',
+    },
+  ],
+  variables: [
+    { name: 'KNOCK_HALL', default: '/hall', rule: 'a path', example: '/barn', description: 'Where.' },
+  ],
+};
+
+describe('the reference', () => {
+  const text = buildReference(subject);
+
+  it('has settings and variables with what applies to them', () => {
+    for (const part of ['KNOCK_TUNE=waltz', 'Default: silence', '`KNOCK_SONG`', 'KNOCK_HALL=/barn'])
+      expect(text).toContain(part);
+  });
+
+  it('has commands with their options, and takes nothing in a description for mark-up', () => {
+    expect(text).toContain('### `knockify dance [options] <step...>`');
+    expect(text).toContain('| `--tempo <n>` | beats a minute (default: 120) |');
+    expect(text).toContain('with whom \\| or \\*what\\* (required)');
+    expect(text).toContain('Mind the gap.');
+  });
+});
+
+describe('the manual pages', () => {
+  const pages = buildManual(subject);
+
+  it('are one for the whole, one a command, one for the file and one for the library', () => {
+    expect(Object.keys(pages).sort()).toEqual([
+      'docs/man/knockify-dance.1.md',
+      'docs/man/knockify.1.md',
+      'docs/man/knockrc.5.md',
+      'docs/man/libknockify.so.7.md',
+    ]);
+  });
+
+  it('name version and section in the title', () => {
+    expect(pages['docs/man/knockrc.5.md']).toMatch(/^% knockrc 5 "" "knockify 9\.8\.7" "File formats"\n/);
+  });
+
+  it('set what is typed apart from what stands for something', () => {
+    expect(pages['docs/man/knockify-dance.1.md']).toContain(
+      '**--tempo** *n*\n:   beats a minute (default: 120)',
+    );
+    expect(pages['docs/man/knockify-dance.1.md']).toContain('**knockify dance** [*options*] *step*...');
+  });
+});
