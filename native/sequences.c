@@ -242,6 +242,15 @@ static int learn(struct knk_preparation *p, int fd) {
   return 0;
 }
 
+/* What the application set while its connect was delayed counts, as it does on a connected socket. There TCP_MAXSEG
+ * comes too late for the SYN, and here it can't be read. */
+static int update_forgotten(struct knk_preparation *p, int fd) {
+  char *failed = p->failed;
+
+  TRY(GET(IPPROTO_TCP, TCP_WINDOW_CLAMP, &p->held.window_clamp));
+  return GET(IPPROTO_TCP, TCP_QUICKACK, &p->held.quick_ack);
+}
+
 int knk_prepare(int fd, struct knk_preparation *p) {
   TRY(tcp_state(p->failed, fd, &p->state));
   TRY(read_mark(p->failed, p->marks, fd, &p->held));
@@ -250,6 +259,8 @@ int knk_prepare(int fd, struct knk_preparation *p) {
     if (p->state != TCP_CLOSE) return KNK_UNFIT;
     int result = hold_and_defer(p, fd);
     if (result != 0) return result;
+  } else {
+    TRY(update_forgotten(p, fd));
   }
   return learn(p, fd);
 }

@@ -256,12 +256,6 @@ export const defects: readonly Deviation[] = [
   },
   {
     mode: INTEGRITY,
-    cases: ['options/set_between'],
-    reason: 'a TCP_WINDOW_CLAMP set between connect and the first write is lost',
-    lines: ['-   TCP_WINDOW_CLAMP 20000', '+   TCP_WINDOW_CLAMP 28552'],
-  },
-  {
-    mode: INTEGRITY,
     cases: ['descriptors/copy_before', 'descriptors/passed_fresh'],
     reason: 'a copy made before connect(), or received from elsewhere, is not known to be delayed',
     lines: [],

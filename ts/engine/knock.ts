@@ -109,7 +109,9 @@ export class KnockEngine implements Engine {
   arm(fd: number, _peer: Peer, secret: Uint8Array, payload?: Uint8Array): ArmedToken {
     const phase = this.#expect(fd, 'fresh', 'armed', 'deferred');
     const { forgotten, numbered } = this.#recall(fd);
-    if (phase === 'deferred') undoDeferral(fd, forgotten);
+    // What was set since counts, but for TCP_MAXSEG, which can't be read now.
+    if (phase === 'deferred')
+      undoDeferral(fd, { ...readForgotten(fd), maxSegment: forgotten.maxSegment });
     // Tried without the privilege too: a connect that found no route left no number, and with one the peer refuses.
     if (numbered) takeNumberAway(fd);
     this.#remember(fd, { phase: 'armed', numbered: true });
