@@ -34,7 +34,7 @@ export async function afflict(control: Control, call: string, fault: string): Pr
   if (!strace.isRunning()) throw new Error(`strace does not run: ${strace.stderr()}`);
   return {
     control,
-    isAlive: () => control.program.isRunning(),
+    isAlive: () => control.program.isRunning() && hasFiles(pid),
     relieve: () => detach(strace),
     end: async () => {
       // Detached first: a traced process does not get its SIGTERM before strace lets it.
@@ -46,6 +46,18 @@ export async function afflict(control: Control, call: string, fault: string): Pr
 
 async function detach(strace: Program): Promise<void> {
   await stop(strace, 'SIGINT');
+}
+
+/**
+ * Its clients hear of a process's end when its files are closed. Node hears of it when strace, its tracer, has let it go,
+ * which can be later.
+ */
+function hasFiles(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).length > 0;
+  } catch {
+    return false;
+  }
 }
 
 /** Whether every thread has a tracer. */
