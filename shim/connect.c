@@ -24,9 +24,18 @@ int connect_armed(struct session *session, int fd, const struct sockaddr *addres
     return original_connect(fd, address, size);
 }
 
+// Connected, or about to be: but for bytes that were announced, the library has nothing more to do with the socket.
+static void release(int fd, bool announced)
+{
+    struct descriptor *entry = descriptor_find(fd);
+    if (entry && announced)
+        descriptor_change(entry, DESCRIPTOR_ANNOUNCED);
+    else if (entry && atomic_load(&entry->kind) == DESCRIPTOR_UNSEEN)
+        descriptor_forget(fd);
+}
+
 static int connect_now(struct session *session, int fd, const struct sockaddr *address, socklen_t size, bool announced)
 {
-    struct descriptor *entry = announced ? descriptor_find(fd) : NULL;
     int result = connect_armed(session, fd, address, size);
     int error = result < 0 ? errno : 0;
     // Interrupted, the connect goes on in the background.
@@ -34,8 +43,8 @@ static int connect_now(struct session *session, int fd, const struct sockaddr *a
         error = EPROTONOSUPPORT;
         result = -1;
     }
-    if (entry && (error == 0 || error == EINPROGRESS || error == EINTR))
-        descriptor_change(entry, DESCRIPTOR_ANNOUNCED);
+    if (error == 0 || error == EINPROGRESS || error == EINTR)
+        release(fd, announced);
     errno = error;
     return result;
 }
@@ -76,8 +85,17 @@ static int connect_later(int fd, const struct sockaddr *address, socklen_t size)
 static bool is_delayed(int fd)
 {
     struct descriptor *entry = descriptor_verify(fd);
-    return entry && atomic_load(&entry->kind) == DESCRIPTOR_DELAYED &&
-           socket_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0) != 0 && socket_state(fd) == STATE_SYN_SENT;
+    return entry && atomic_load(&entry->kind) == DESCRIPTOR_DELAYED && socket_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0) != 0;
+}
+
+// Nothing of an earlier connect counts any more; copies that are made from now on take over that.
+static void begin_anew(int fd)
+{
+    struct descriptor *entry = descriptor_find(fd);
+    if (!entry)
+        descriptor_expect(fd, false);
+    else if (atomic_load(&entry->kind) != DESCRIPTOR_UNSEEN && descriptor_verify(fd))
+        descriptor_unwind(fd);
 }
 
 int hook_connect(int fd, const struct sockaddr *address, socklen_t size)
@@ -93,16 +111,16 @@ int hook_connect(int fd, const struct sockaddr *address, socklen_t size)
     size_t least = address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : offsetof(struct sockaddr_in6, sin6_scope_id);
     if ((address->sa_family != AF_INET && address->sa_family != AF_INET6) || size < least || !socket_is_tcp(fd))
         return original_connect(fd, address, size);
-    if (is_delayed(fd)) { // the kernel would let a blocking one wait for a handshake that nobody has begun
+    enum tcp_state state = socket_state(fd);
+    if (state == STATE_SYN_SENT && is_delayed(fd)) { // the kernel would let a blocking one wait for a handshake that nobody has begun
         errno = EISCONN;
         return -1;
     }
     // What is connecting, connected or listening gets EALREADY or EISCONN from the kernel. The kernel's word counts, not
     // ours: a listener that was shut down, or a delayed connect that was given up through a copy, would send a SYN.
-    if (socket_state(fd) != STATE_CLOSE)
+    if (state != STATE_CLOSE)
         return original_connect(fd, address, size);
-    if (descriptor_verify(fd))
-        descriptor_unwind(fd);
+    begin_anew(fd);
 
     struct session session;
     struct verdict verdict;

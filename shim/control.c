@@ -4,6 +4,7 @@
 #include "environment.h"
 #include "generated/originals.h"
 #include "log.h"
+#include "memory.h"
 #include "request.h"
 
 #include <errno.h>
@@ -209,13 +210,8 @@ bool control_send(struct session *session, int fd, const struct iovec *parts, si
     for (size_t i = 0; i < count && message.payload_length < limit; i++) {
         size_t room = limit - message.payload_length;
         size_t taken = parts[i].iov_len < room ? parts[i].iov_len : room;
-        struct iovec from = {parts[i].iov_base, taken}, to = {payload + message.payload_length, taken};
-        // The program may hand over a bad pointer; that is EFAULT, as send(2) has it, and no reason to crash.
-        if (taken > 0 && process_vm_readv(getpid(), &to, 1, &from, 1, 0) != (ssize_t)taken) {
-            if (errno == EFAULT)
-                return false;
-            memcpy(to.iov_base, from.iov_base, taken);
-        }
+        if (!memory_read(payload + message.payload_length, parts[i].iov_base, taken))
+            return false;
         message.payload_length += (uint32_t)taken;
     }
     request_append(&request, &message, sizeof(message));

@@ -3,6 +3,7 @@
 
 #include "connect.h"
 #include "generated/originals.h"
+#include "memory.h"
 #include "socket.h"
 
 #include <errno.h>
@@ -11,14 +12,44 @@
 #include <string.h>
 #include <sys/time.h>
 
-// The program's vector with the gathered bytes in front; one of IOV_MAX parts is cut by one, which is a short write.
-enum { MAX_VECTOR = IOV_MAX };
-
 struct descriptor *delayed_find(int fd)
 {
     struct descriptor *entry = descriptor_find(fd);
     enum descriptor_kind kind = entry ? atomic_load(&entry->kind) : DESCRIPTOR_UNTRACKED;
+    if (kind == DESCRIPTOR_UNSEEN && (entry = descriptor_verify(fd)))
+        return atomic_load(&entry->kind) == DESCRIPTOR_DELAYED ? entry : NULL;
     return kind == DESCRIPTOR_DELAYED || kind == DESCRIPTOR_CONNECTING ? descriptor_verify(fd) : NULL;
+}
+
+// Of a connect that another process began, or this one by another descriptor, the control process knows all.
+static bool recall(int fd, struct descriptor *entry)
+{
+    int error = errno;
+    struct session session;
+    struct verdict verdict;
+    if (entry->peer_size == 0 && control_send(&session, fd, NULL, 0, 0, &verdict)) {
+        control_close(&session);
+        if (verdict.head.action == ACTION_GATHERED) {
+            atomic_store(&entry->gathered, verdict.head.prefix_length);
+            memcpy(entry->peer, verdict.head.peer, sizeof(entry->peer));
+            entry->peer_size = verdict.head.peer_size;
+        }
+    }
+    errno = error;
+    return entry->peer_size > 0;
+}
+
+uint32_t delayed_gathered(int fd, struct descriptor *entry)
+{
+    recall(fd, entry);
+    uint32_t gathered = atomic_load(&entry->gathered);
+    bool sent = gathered > 0 && atomic_load(&entry->kind) == DESCRIPTOR_DELAYED && socket_state(fd) != STATE_SYN_SENT;
+    return sent ? 0 : gathered; // by a copy
+}
+
+bool delayed_peer(int fd, struct descriptor *entry)
+{
+    return socket_state(fd) == STATE_SYN_SENT && recall(fd, entry);
 }
 
 static ssize_t total(const struct msghdr *message)
@@ -47,21 +78,19 @@ static bool push(int fd, struct iovec rest, int flags)
     return true;
 }
 
-// -1 with EAGAIN or EINTR leaves everything as it was, to be tried again.
+// Sends the program's vector with the gathered bytes in front, in the place that delayed_send has left; one of IOV_MAX parts
+// is cut by one, which is a short write. -1 with EAGAIN or EINTR leaves everything as it was, to be tried again.
 static ssize_t flush(int fd, struct iovec prefix, const struct msghdr *message, int flags)
 {
-    struct iovec parts[MAX_VECTOR];
     struct msghdr whole = *message;
     flags &= ~MSG_ZEROCOPY; // the gathered bytes are on this stack
     if (prefix.iov_len == 0)
         return original_sendmsg(fd, message, flags);
-    size_t count = message->msg_iovlen < MAX_VECTOR - 1 ? message->msg_iovlen : MAX_VECTOR - 1;
-    parts[0] = prefix;
-    memcpy(parts + 1, message->msg_iov, count * sizeof(*parts));
     whole.msg_name = NULL;
     whole.msg_namelen = 0;
-    whole.msg_iov = parts;
-    whole.msg_iovlen = count + 1;
+    whole.msg_iov--;
+    whole.msg_iov[0] = prefix;
+    whole.msg_iovlen += whole.msg_iovlen < IOV_MAX;
     ssize_t sent = original_sendmsg(fd, &whole, flags);
     if (sent < 0)
         return -1;
@@ -90,7 +119,10 @@ static int connect_without_waiting(struct session *session, int fd, const struct
 static ssize_t settle(struct session *session, int fd, ssize_t result)
 {
     int error = result < 0 ? errno : 0;
-    descriptor_forget(fd);
+    if (result < 0)
+        descriptor_unwind(fd);
+    else
+        descriptor_forget(fd);
     if (control_report(session, error))
         error = EPROTONOSUPPORT;
     errno = error;
@@ -149,7 +181,7 @@ static ssize_t attempt(int fd, struct descriptor *entry, const struct msghdr *me
     ssize_t result;
     switch (verdict.head.action) {
     case ACTION_GATHERED:
-        atomic_fetch_add(&entry->gathered, (uint32_t)length);
+        descriptor_gathered(entry, (uint32_t)length);
         control_close(&session);
         errno = entry_errno;
         return (ssize_t)length;
@@ -171,14 +203,18 @@ static ssize_t attempt(int fd, struct descriptor *entry, const struct msghdr *me
     }
 }
 
-// Takes `message` over for a delayed descriptor.
 ssize_t delayed_send(int fd, struct descriptor *entry, const struct msghdr *message, int flags)
 {
-    ssize_t length = total(message), sent = PORT_TAKEN;
+    struct iovec parts[1 + IOV_MAX]; // the first one for what was gathered
+    struct msghdr copy = *message;
+    if (!memory_read(parts + 1, message->msg_iov, message->msg_iovlen * sizeof(*parts)))
+        return -1;
+    copy.msg_iov = parts + 1;
+    ssize_t length = total(&copy), sent = PORT_TAKEN;
     if (length == 0)
         return 0;
     for (int tries = 0; tries < PORT_ATTEMPTS && sent == PORT_TAKEN; tries++)
-        sent = attempt(fd, entry, message, (size_t)length, flags);
+        sent = attempt(fd, entry, &copy, (size_t)length, flags);
     if (sent != PORT_TAKEN)
         return sent;
     descriptor_forget(fd);

@@ -19,6 +19,7 @@ enum {
     ENTRY_SIZE = 64,
     PAGE_ENTRIES = 64,
     PAGES = 16384, // a million descriptors; the directory is untouched memory until used
+    EARLY_PAGES = 16, // what most programs get by with: memory that need not be asked for
 };
 
 union slot {
@@ -28,6 +29,7 @@ union slot {
 
 _Atomic uint32_t descriptors_tracked_count;
 _Atomic uint32_t descriptors_delayed_count;
+static union slot early[EARLY_PAGES * PAGE_ENTRIES];
 static union slot *_Atomic pages[PAGES];
 static _Atomic unsigned int pages_used;
 static pid_t owner;
@@ -51,6 +53,8 @@ struct descriptor *descriptor_verify(int fd)
     struct descriptor *entry = descriptor_find(fd);
     if (!entry)
         return NULL;
+    if (atomic_load(&entry->kind) == DESCRIPTOR_UNSEEN)
+        return inherited_look(fd);
     // fclose() and raw system calls close without telling us; the number may be a file's by now.
     if (socket_cookie(fd) == entry->cookie)
         return entry;
@@ -60,12 +64,16 @@ struct descriptor *descriptor_verify(int fd)
 
 static bool make_page(unsigned int index)
 {
-    void *page = mmap(NULL, PAGE_ENTRIES * ENTRY_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED)
-        return false;
     union slot *expected = NULL;
-    if (!atomic_compare_exchange_strong(&pages[index], &expected, (union slot *)page))
-        munmap(page, PAGE_ENTRIES * ENTRY_SIZE);
+    if (index < EARLY_PAGES) {
+        atomic_store(&pages[index], &early[index * PAGE_ENTRIES]);
+    } else {
+        void *page = mmap(NULL, PAGE_ENTRIES * ENTRY_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (page == MAP_FAILED)
+            return false;
+        if (!atomic_compare_exchange_strong(&pages[index], &expected, (union slot *)page))
+            munmap(page, PAGE_ENTRIES * ENTRY_SIZE);
+    }
     unsigned int used = atomic_load(&pages_used);
     while (used < index + 1 && !atomic_compare_exchange_weak(&pages_used, &used, index + 1))
         continue;
@@ -99,14 +107,22 @@ int descriptor_wait(struct descriptor *entry, int64_t timeout_ns)
     return woken < 0 && errno == EINTR ? -1 : 0;
 }
 
+// The number's entry, with room made for it; NULL when it is beyond the table, or memory is out. errno is kept.
+static struct descriptor *reserve(unsigned int number)
+{
+    if (number >= PAGES * PAGE_ENTRIES)
+        return NULL;
+    int error = errno;
+    bool there = atomic_load_explicit(&pages[number / PAGE_ENTRIES], memory_order_acquire) || make_page(number / PAGE_ENTRIES);
+    errno = error;
+    return there ? slot_of(number) : NULL;
+}
+
 bool descriptor_track(int fd, const struct descriptor *state)
 {
-    unsigned int number = (unsigned int)fd;
-    if (number >= PAGES * PAGE_ENTRIES)
+    struct descriptor *entry = reserve((unsigned int)fd);
+    if (!entry)
         return false;
-    if (!atomic_load_explicit(&pages[number / PAGE_ENTRIES], memory_order_acquire) && !make_page(number / PAGE_ENTRIES))
-        return false;
-    struct descriptor *entry = slot_of(number);
     descriptor_change(entry, DESCRIPTOR_UNTRACKED);
     atomic_store(&entry->gathered, state->gathered);
     atomic_store(&entry->hint_at_ns, state->hint_at_ns);
@@ -121,6 +137,18 @@ bool descriptor_track(int fd, const struct descriptor *state)
     return true;
 }
 
+void descriptor_expect(int fd, bool elsewhere)
+{
+    struct descriptor *entry = reserve((unsigned int)fd);
+    enum descriptor_kind kind = entry ? atomic_load(&entry->kind) : DESCRIPTOR_UNTRACKED;
+    // A child of vfork works on its own descriptors, but on its parent's memory.
+    if (!entry || (kind != DESCRIPTOR_UNTRACKED && kind != DESCRIPTOR_UNSEEN && getpid() != owner))
+        return;
+    entry->marked = false;
+    entry->forked = elsewhere;
+    descriptor_change(entry, DESCRIPTOR_UNSEEN);
+}
+
 void descriptor_forget(int fd)
 {
     struct descriptor *entry = slot_of((unsigned int)fd);
@@ -132,22 +160,21 @@ void descriptor_unwind(int fd)
 {
     struct descriptor *entry = descriptor_find(fd);
     if (entry)
-        descriptor_change(entry, entry->marked ? DESCRIPTOR_MARKED : DESCRIPTOR_UNTRACKED);
+        descriptor_change(entry, entry->marked ? DESCRIPTOR_MARKED : DESCRIPTOR_UNSEEN);
 }
 
 void descriptor_copy(int from, int to)
 {
-    // A child of vfork works on its own descriptors, but on its parent's memory.
-    if (from == to || atomic_load_explicit(&descriptors_tracked_count, memory_order_relaxed) == 0 || getpid() != owner)
-        return;
     struct descriptor *entry = descriptor_find(from);
+    if (from == to || (!entry && !descriptor_find(to)) || getpid() != owner)
+        return;
     if (entry)
         descriptor_track(to, entry);
     else
         descriptor_forget(to);
 }
 
-void descriptors_forget_range(unsigned int first, unsigned int last, void (*lost)(int fd, const struct descriptor *entry))
+void descriptors_forget_range(unsigned int first, unsigned int last, void (*lost)(int fd, struct descriptor *entry))
 {
     unsigned int end = atomic_load(&pages_used) * PAGE_ENTRIES;
     if (atomic_load_explicit(&descriptors_tracked_count, memory_order_relaxed) == 0 || first >= end || getpid() != owner)
@@ -161,37 +188,71 @@ void descriptors_forget_range(unsigned int first, unsigned int last, void (*lost
     }
 }
 
-void descriptors_each(void (*visit)(int fd, struct descriptor *entry))
+void descriptors_each(void (*visit)(int fd, struct descriptor *entry, void *data), void *data)
 {
-    unsigned int end = atomic_load(&pages_used) * PAGE_ENTRIES;
-    for (unsigned int fd = 0; fd < end; fd++) {
-        struct descriptor *entry = descriptor_find((int)fd);
-        if (entry)
-            visit((int)fd, entry);
-    }
+    unsigned int used = atomic_load(&pages_used);
+    for (unsigned int page = 0; page < used; page++)
+        for (unsigned int i = 0; i < PAGE_ENTRIES && atomic_load(&pages[page]); i++) {
+            int fd = (int)(page * PAGE_ENTRIES + i);
+            struct descriptor *entry = descriptor_find(fd);
+            if (entry)
+                visit(fd, entry, data);
+        }
 }
 
-bool descriptor_has_twin(int fd, const struct descriptor *entry)
+struct twin_search {
+    int fd;
+    int first;
+    uint64_t cookie;
+    unsigned int found;
+};
+
+static void compare(int fd, struct descriptor *entry, void *data)
 {
-    unsigned int end = atomic_load(&pages_used) * PAGE_ENTRIES;
-    for (unsigned int other = 0; other < end; other++) {
-        const struct descriptor *candidate = descriptor_find((int)other);
-        if (candidate && (int)other != fd && candidate->cookie == entry->cookie)
-            return true;
-    }
-    return false;
+    struct twin_search *search = data;
+    if (fd == search->fd || fd < search->first)
+        return;
+    bool unseen = atomic_load(&entry->kind) == DESCRIPTOR_UNSEEN;
+    search->found += (unseen ? socket_cookie(fd) : entry->cookie) == search->cookie;
 }
 
-static void mark_forked(int fd, struct descriptor *entry)
+unsigned int descriptor_twins(int fd, const struct descriptor *entry, int first)
+{
+    struct twin_search search = {fd, first, entry->cookie, 0};
+    descriptors_each(compare, &search);
+    return search.found;
+}
+
+struct addition {
+    uint64_t cookie;
+    uint32_t count;
+};
+
+static void add(int fd, struct descriptor *entry, void *data)
+{
+    const struct addition *addition = data;
+    (void)fd;
+    if (atomic_load(&entry->kind) == DESCRIPTOR_DELAYED && entry->cookie == addition->cookie)
+        atomic_fetch_add(&entry->gathered, addition->count);
+}
+
+void descriptor_gathered(const struct descriptor *entry, uint32_t count)
+{
+    struct addition addition = {entry->cookie, count};
+    descriptors_each(add, &addition);
+}
+
+static void mark_forked(int fd, struct descriptor *entry, void *data)
 {
     (void)fd;
+    (void)data;
     entry->forked = true;
 }
 
 static void share(void)
 {
     if (atomic_load_explicit(&descriptors_tracked_count, memory_order_relaxed) != 0)
-        descriptors_each(mark_forked);
+        descriptors_each(mark_forked, NULL);
 }
 
 static void adopt(void)

@@ -12,6 +12,7 @@
 
 enum descriptor_kind {
     DESCRIPTOR_UNTRACKED = 0,
+    DESCRIPTOR_UNSEEN,     // a fresh TCP socket, or one that came from elsewhere: looked at when it is used
     DESCRIPTOR_DELAYED,    // the connect is faked; bytes are being gathered
     DESCRIPTOR_CONNECTING, // the real connect is under way; gathered bytes still have to be sent
     DESCRIPTOR_GUARDED,    // a guarded listener
@@ -29,7 +30,7 @@ struct descriptor {
     uint8_t inspect;             // accepted connections are to be inspected
     uint8_t reuseport;           // the program's own SO_REUSEPORT
     uint8_t marked;              // the program set TCP_STEALTH on it
-    uint8_t forked;              // a child of this process has the socket, too
+    uint8_t forked;              // another process has the socket, too
 };
 _Static_assert(sizeof(struct descriptor) <= 64, "a tracked socket costs at most 64 bytes");
 
@@ -49,8 +50,13 @@ static inline bool descriptors_delayed(void)
     return atomic_load_explicit(&descriptors_delayed_count, memory_order_relaxed) != 0;
 }
 
-// The entry, if the number still stands for the socket that it was made for; a stale one is forgotten. One getsockopt.
+// The entry, if the number still stands for the socket that it was made for; a stale one is forgotten, and an unseen one
+// is looked at. NULL also for a socket that is fresh. One getsockopt.
 struct descriptor *descriptor_verify(int fd);
+
+// The number is that of a new TCP socket, or of anything that came from `elsewhere`, where others may have it too. Asks
+// nobody: what another process, or the program by a copy of it, makes of the socket shows when it is used.
+void descriptor_expect(int fd, bool elsewhere);
 
 // Starts tracking. False when the number is beyond the table, or memory is out.
 bool descriptor_track(int fd, const struct descriptor *state);
@@ -63,19 +69,22 @@ int descriptor_wait(struct descriptor *entry, int64_t timeout_ns);
 
 void descriptor_forget(int fd);
 
-// No longer connecting: forgets the descriptor, but for what the program set on it.
+// No longer connecting: the socket is as good as new, but for what the program set on it.
 void descriptor_unwind(int fd);
 
 void descriptor_copy(int from, int to);
 
 // Forgets all tracked descriptors of the range, telling `lost` of each first. Does nothing in a child of vfork,
 // which shares this memory with a parent that keeps its descriptors.
-void descriptors_forget_range(unsigned int first, unsigned int last, void (*lost)(int fd, const struct descriptor *entry));
+void descriptors_forget_range(unsigned int first, unsigned int last, void (*lost)(int fd, struct descriptor *entry));
 
-// True when another tracked descriptor stands for the same socket.
-bool descriptor_has_twin(int fd, const struct descriptor *entry);
+// The number of tracked descriptors from `first` on, but for `fd`, that stand for the same socket.
+unsigned int descriptor_twins(int fd, const struct descriptor *entry, int first);
+
+// So many more bytes were gathered, through whichever descriptor of the socket.
+void descriptor_gathered(const struct descriptor *entry, uint32_t count);
 
 // Calls `visit` for each tracked descriptor.
-void descriptors_each(void (*visit)(int fd, struct descriptor *entry));
+void descriptors_each(void (*visit)(int fd, struct descriptor *entry, void *data), void *data);
 
 #endif

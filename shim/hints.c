@@ -45,8 +45,9 @@ static void explain(int fd, struct descriptor *entry)
              fd, atomic_load(&entry->gathered));
 }
 
-static void visit(int fd, struct descriptor *entry)
+static void visit(int fd, struct descriptor *entry, void *data)
 {
+    (void)data;
     int64_t at = atomic_load(&entry->hint_at_ns);
     if (atomic_load(&entry->kind) != DESCRIPTOR_DELAYED || at == 0)
         return;
@@ -61,7 +62,7 @@ int64_t hints_due(void)
     int64_t now = monotonic_ns(), next = atomic_load(&next_at_ns);
     if (next <= now) {
         atomic_store(&next_at_ns, INT64_MAX);
-        descriptors_each(visit);
+        descriptors_each(visit, NULL);
         next = atomic_load(&next_at_ns);
     }
     if (next == INT64_MAX)

@@ -22,24 +22,38 @@ struct directory_entry { // struct linux_dirent64, which no header has
     char name[];
 };
 
-// A listener that keeps its SYNs may be one whose connections are inspected (the control process knows); a socket that
-// is connecting may be a delayed one.
-static void adopt(int fd)
+// TCP_INFO answers for TCP sockets alone, Multipath TCP among them.
+struct descriptor *inherited_look(int fd)
 {
-    struct descriptor state = {.cookie = socket_cookie(fd)};
-    if (!socket_is_tcp(fd))
-        return;
+    struct descriptor *entry = descriptor_find(fd);
+    struct descriptor state = {.forked = entry && entry->forked};
     enum tcp_state tcp = socket_state(fd);
+    if (tcp == STATE_CLOSE)
+        return NULL;
+    // A listener that keeps its SYNs may be one whose connections are inspected (the control process knows); a socket that
+    // is connecting may be a delayed one.
     if (tcp == STATE_LISTEN && socket_option(fd, IPPROTO_TCP, TCP_SAVE_SYN, 0) != 0) {
         state.kind = DESCRIPTOR_GUARDED;
         state.inspect = true;
-        descriptor_track(fd, &state);
     } else if (tcp == STATE_SYN_SENT && socket_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0) != 0) {
         state.kind = DESCRIPTOR_DELAYED;
         state.hint_at_ns = hint_time();
-        descriptor_track(fd, &state);
-        hints_schedule(state.hint_at_ns);
+    } else {
+        descriptor_forget(fd);
+        return NULL;
     }
+    state.cookie = socket_cookie(fd);
+    if (!descriptor_track(fd, &state))
+        return NULL;
+    if (state.hint_at_ns)
+        hints_schedule(state.hint_at_ns);
+    return descriptor_find(fd);
+}
+
+static void adopt(int fd)
+{
+    descriptor_expect(fd, true);
+    inherited_look(fd);
 }
 
 void inherited_adopt(void)

@@ -1,5 +1,6 @@
 // Calls that make, copy or end descriptors.
 #define _GNU_SOURCE
+#include "delayed.h"
 #include "descriptors.h"
 #include "generated/originals.h"
 #include "log.h"
@@ -7,18 +8,27 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/socket.h>
 
 #ifndef CLOSE_RANGE_UNSHARE
 #define CLOSE_RANGE_UNSHARE (1U << 1)
 #endif
 
 // The bytes are gone with the last descriptor of the socket. Whether another process still has it nobody can tell.
-static void lost(int fd, const struct descriptor *entry)
+static void say_lost(int fd, struct descriptor *entry, int first_twin)
 {
-    uint32_t gathered = atomic_load(&((struct descriptor *)entry)->gathered);
-    if (gathered > 0 && !descriptor_has_twin(fd, entry))
+    enum descriptor_kind kind = atomic_load(&entry->kind);
+    if ((kind != DESCRIPTOR_DELAYED && kind != DESCRIPTOR_CONNECTING) || delayed_find(fd) != entry)
+        return;
+    uint32_t gathered = delayed_gathered(fd, entry);
+    if (gathered > 0 && descriptor_twins(fd, entry, first_twin) == 0)
         log_line(entry->forked ? LOG_NOTICES : LOG_ERRORS,
                  "descriptor %d was closed with %u bytes that were never sent: its connect waited for KNOCK_INTLEN bytes", fd, gathered);
+}
+
+static void lost(int fd, struct descriptor *entry)
+{
+    say_lost(fd, entry, 0);
 }
 
 static void drop(int fd)
@@ -26,7 +36,7 @@ static void drop(int fd)
     descriptors_forget_range((unsigned int)fd, (unsigned int)fd, lost);
 }
 
-static void ignore(int fd, const struct descriptor *entry)
+static void ignore(int fd, struct descriptor *entry)
 {
     (void)fd;
     (void)entry;
@@ -44,9 +54,15 @@ static int fresh(int fd)
     return fd;
 }
 
+enum { TYPE_MASK = 0xf }; // SOCK_TYPE_MASK of the kernel: the rest are flags
+
 int hook_socket(int domain, int type, int protocol)
 {
-    return fresh(original_socket(domain, type, protocol));
+    int fd = original_socket(domain, type, protocol);
+    if (fd < 0 || (domain != AF_INET && domain != AF_INET6) || (type & TYPE_MASK) != SOCK_STREAM)
+        return fresh(fd);
+    descriptor_expect(fd, false);
+    return fd;
 }
 
 int hook_close(int fd)
@@ -97,13 +113,14 @@ int hook_fcntl(int fd, int command, long word)
     return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? copied(fd, result) : result;
 }
 
-static void report_lost(int fd, struct descriptor *entry)
+static void report_lost(int fd, struct descriptor *entry, void *data)
 {
-    lost(fd, entry);
+    (void)data;
+    say_lost(fd, entry, fd + 1); // of all copies, the last one says it
 }
 
 __attribute__((destructor)) static void end(void)
 {
     if (descriptors_delayed())
-        descriptors_each(report_lost);
+        descriptors_each(report_lost, NULL);
 }

@@ -67,6 +67,8 @@ int hook_listen(int fd, int backlog)
     }
     control_close(&session);
     if (verdict.head.action == ACTION_PASS) {
+        if (!entry)
+            descriptor_forget(fd);
         errno = entry_errno;
         return original_listen(fd, backlog);
     }

@@ -1,6 +1,7 @@
 // What a program sees and may change of a socket that stealth has changed.
 #define _GNU_SOURCE
 #include "control.h"
+#include "delayed.h"
 #include "descriptors.h"
 #include "generated/originals.h"
 #include "log.h"
@@ -21,10 +22,11 @@ static enum descriptor_kind kind_of(int fd, struct descriptor **entry)
 static int own_value(int fd, int level, int option)
 {
     struct descriptor *entry;
-    enum descriptor_kind kind = kind_of(fd, &entry);
-    if (kind == DESCRIPTOR_GUARDED && level == SOL_SOCKET && option == SO_REUSEPORT)
-        return entry->reuseport;
+    bool group = level == SOL_SOCKET && option == SO_REUSEPORT;
     bool fast_open = level == IPPROTO_TCP && (option == TCP_FASTOPEN_CONNECT || option == TCP_FASTOPEN_NO_COOKIE);
+    enum descriptor_kind kind = group || fast_open ? kind_of(fd, &entry) : DESCRIPTOR_UNTRACKED;
+    if (kind == DESCRIPTOR_GUARDED && group)
+        return entry->reuseport;
     return kind == DESCRIPTOR_DELAYED && fast_open ? 0 : -1;
 }
 
@@ -84,41 +86,38 @@ static int stealth_option(int fd, int option, const void *value, socklen_t lengt
     return 0;
 }
 
+// Options by which a guard could be lifted.
+static bool touches_guard(int level, int option)
+{
+    return level == SOL_SOCKET && (option == SO_REUSEPORT || option == SO_ATTACH_REUSEPORT_CBPF ||
+                                   option == SO_ATTACH_REUSEPORT_EBPF || option == SO_DETACH_REUSEPORT_BPF);
+}
+
 int hook_setsockopt(int fd, int level, int option, const void *value, socklen_t length)
 {
     struct descriptor *entry;
     if (level == IPPROTO_TCP && option >= TCP_STEALTH && option <= TCP_STEALTH_INTEGRITY_LEN)
         return stealth_option(fd, option, value, length);
-    if (!descriptor_tracked(fd))
+    if (!touches_guard(level, option) || !descriptor_tracked(fd) || kind_of(fd, &entry) != DESCRIPTOR_GUARDED)
         return original_setsockopt(fd, level, option, value, length);
-    if (level != SOL_SOCKET || kind_of(fd, &entry) != DESCRIPTOR_GUARDED)
-        return original_setsockopt(fd, level, option, value, length);
-    switch (option) {
-    case SO_REUSEPORT:
-        if (value && length >= sizeof(int)) {
-            int own;
-            memcpy(&own, value, sizeof(own));
-            entry->reuseport = own != 0;
-            return 0;
-        }
-        break;
-    case SO_ATTACH_REUSEPORT_CBPF:
-    case SO_ATTACH_REUSEPORT_EBPF:
-    case SO_DETACH_REUSEPORT_BPF:
+    if (option != SO_REUSEPORT) {
         log_line(LOG_ERRORS, "setsockopt: descriptor %d keeps its guard; a reuseport program of the application's own would replace it", fd);
         errno = EPROTONOSUPPORT;
         return -1;
-    default:
-        break;
     }
-    return original_setsockopt(fd, level, option, value, length);
+    if (!value || length < sizeof(int))
+        return original_setsockopt(fd, level, option, value, length);
+    int own;
+    memcpy(&own, value, sizeof(own));
+    entry->reuseport = own != 0;
+    return 0;
 }
 
 int hook_getpeername(int fd, struct sockaddr *address, socklen_t *size)
 {
     struct descriptor *entry;
     enum descriptor_kind kind = kind_of(fd, &entry);
-    if (kind != DESCRIPTOR_DELAYED || entry->peer_size == 0)
+    if (kind != DESCRIPTOR_DELAYED || !delayed_peer(fd, entry))
         return original_getpeername(fd, address, size);
     if (!address || !size || (int)*size < 0) {
         errno = address && size ? EINVAL : EFAULT;
@@ -134,10 +133,10 @@ int hook_shutdown(int fd, int how)
     struct descriptor *entry;
     enum descriptor_kind kind = kind_of(fd, &entry);
     bool pending = kind == DESCRIPTOR_DELAYED || kind == DESCRIPTOR_CONNECTING;
-    if (!pending || how == SHUT_RD || atomic_load(&entry->gathered) == 0)
+    uint32_t gathered = pending && how != SHUT_RD ? delayed_gathered(fd, entry) : 0;
+    if (gathered == 0)
         return original_shutdown(fd, how);
-    log_line(LOG_ERRORS, "shutdown: %u bytes of descriptor %d are not sent yet: its connect waits for KNOCK_INTLEN bytes",
-             atomic_load(&entry->gathered), fd);
+    log_line(LOG_ERRORS, "shutdown: %u bytes of descriptor %d are not sent yet: its connect waits for KNOCK_INTLEN bytes", gathered, fd);
     errno = EPROTONOSUPPORT;
     return -1;
 }

@@ -3,6 +3,7 @@
 #include "descriptors.h"
 #include "generated/originals.h"
 #include "hints.h"
+#include "rights.h"
 #include "socket.h"
 
 #include <errno.h>
@@ -54,7 +55,9 @@ static int ready(int fd, int flags)
 {
     int error = errno;
     struct descriptor *entry = descriptor_find(fd);
-    if (!entry || atomic_load(&entry->kind) != DESCRIPTOR_DELAYED || !(entry = descriptor_verify(fd)))
+    enum descriptor_kind kind = entry ? atomic_load(&entry->kind) : DESCRIPTOR_UNTRACKED;
+    if ((kind != DESCRIPTOR_DELAYED && kind != DESCRIPTOR_UNSEEN) || !(entry = descriptor_verify(fd)) ||
+        atomic_load(&entry->kind) != DESCRIPTOR_DELAYED)
         return 0;
     int result;
     if ((flags & MSG_DONTWAIT) || socket_nonblocking(fd))
@@ -88,7 +91,22 @@ ssize_t hook_recvfrom(int fd, void *data, size_t length, int flags, struct socka
 
 ssize_t hook_recvmsg(int fd, struct msghdr *message, int flags)
 {
-    return ready(fd, flags) < 0 ? -1 : original_recvmsg(fd, message, flags);
+    if (descriptor_tracked(fd) && ready(fd, flags) < 0)
+        return -1;
+    ssize_t result = original_recvmsg(fd, message, flags);
+    if (result >= 0)
+        rights_received(message);
+    return result;
+}
+
+int hook_recvmmsg(int fd, struct mmsghdr *batch, unsigned int count, int flags, struct timespec *timeout)
+{
+    if (descriptor_tracked(fd) && ready(fd, flags) < 0)
+        return -1;
+    int result = original_recvmmsg(fd, batch, count, flags, timeout);
+    for (int i = 0; i < result; i++)
+        rights_received(&batch[i].msg_hdr);
+    return result;
 }
 
 ssize_t hook___read_chk(int fd, void *data, size_t length, size_t object_size)

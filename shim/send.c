@@ -5,6 +5,8 @@
 #include "descriptors.h"
 #include "generated/originals.h"
 #include "log.h"
+#include "memory.h"
+#include "rights.h"
 #include "socket.h"
 
 #include <errno.h>
@@ -45,17 +47,23 @@ static int connect_first(int fd, const struct sockaddr *address, socklen_t size)
 
 ssize_t hook_sendmsg(int fd, const struct msghdr *message, int flags)
 {
-    if (!message || message->msg_iovlen > IOV_MAX)
-        return original_sendmsg(fd, message, flags);
-    if ((flags & MSG_FASTOPEN) && socket_is_tcp(fd)) {
-        if (connect_first(fd, message->msg_name, message->msg_namelen) < 0)
+    struct msghdr copy;
+    bool fast_open = (flags & MSG_FASTOPEN) && socket_is_tcp(fd);
+    if (fast_open || delayed_find(fd)) {
+        if (!memory_read(&copy, message, sizeof(copy)) || copy.msg_iovlen > IOV_MAX)
+            return original_sendmsg(fd, message, flags);
+        if (fast_open && connect_first(fd, copy.msg_name, copy.msg_namelen) < 0)
             return -1;
         flags &= ~MSG_FASTOPEN;
+        struct descriptor *entry = delayed_find(fd);
+        if (entry)
+            return delayed_send(fd, entry, &copy, flags);
     }
-    struct descriptor *entry = delayed_find(fd);
-    if (entry)
-        return delayed_send(fd, entry, message, flags);
-    return compare(fd, message->msg_iov, message->msg_iovlen, original_sendmsg(fd, message, flags));
+    ssize_t sent = original_sendmsg(fd, message, flags);
+    if (sent < 0)
+        return -1;
+    rights_sent(message);
+    return compare(fd, message->msg_iov, message->msg_iovlen, sent);
 }
 
 static ssize_t send_buffer(int fd, struct descriptor *entry, const void *data, size_t length, int flags)
@@ -107,13 +115,18 @@ ssize_t hook_writev(int fd, const struct iovec *parts, int count)
 
 int hook_sendmmsg(int fd, struct mmsghdr *batch, unsigned int count, int flags)
 {
-    if (!descriptor_tracked(fd) && !(flags & MSG_FASTOPEN))
-        return original_sendmmsg(fd, batch, count, flags);
+    if (!descriptor_tracked(fd) && !(flags & MSG_FASTOPEN)) {
+        int sent = original_sendmmsg(fd, batch, count, flags);
+        for (int i = 0; i < sent; i++)
+            rights_sent(&batch[i].msg_hdr);
+        return sent;
+    }
+    count = count < IOV_MAX ? count : IOV_MAX; // as the kernel does
     for (unsigned int i = 0; i < count; i++) {
         ssize_t sent = hook_sendmsg(fd, &batch[i].msg_hdr, flags);
-        if (sent < 0)
+        unsigned int length = (unsigned int)sent;
+        if (sent < 0 || !memory_write(&batch[i].msg_len, &length, sizeof(length)))
             return i > 0 ? (int)i : -1;
-        batch[i].msg_len = (unsigned int)sent;
     }
     return (int)count;
 }

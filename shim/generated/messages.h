@@ -85,7 +85,7 @@ _Static_assert(offsetof(struct message_listen, settings_length) == 8, "listen.se
 _Static_assert(offsetof(struct message_listen, rc_path_length) == 12, "listen.rc_path_length");
 _Static_assert(offsetof(struct message_listen, rc_error) == 16, "listen.rc_error");
 
-// shim: the application sends on a socket whose connect is delayed. Descriptors: socket.
+// shim: the application sends on a socket whose connect is delayed; without a byte: asks for its peer and prefix. Descriptors: socket.
 struct message_send {
     struct message_header header;
     uint32_t payload_length; // the first bytes of the data; at most 1024, behind the struct

@@ -237,6 +237,16 @@ static int find_recvmsg(void)
     return found != NULL;
 }
 
+static int resolve_recvmmsg(int fd, struct mmsghdr *batch, unsigned int count, int flags, struct timespec *timeout);
+int (*_Atomic original_recvmmsg)(int fd, struct mmsghdr *batch, unsigned int count, int flags, struct timespec *timeout) = resolve_recvmmsg;
+static int find_recvmmsg(void)
+{
+    void *found = dlsym(RTLD_NEXT, "recvmmsg");
+    if (found)
+        original_recvmmsg = (int (*)(int fd, struct mmsghdr *batch, unsigned int count, int flags, struct timespec *timeout))found;
+    return found != NULL;
+}
+
 static ssize_t resolve___read_chk(int fd, void *data, size_t length, size_t object_size);
 ssize_t (*_Atomic original___read_chk)(int fd, void *data, size_t length, size_t object_size) = resolve___read_chk;
 static int find___read_chk(void)
@@ -634,6 +644,15 @@ static ssize_t resolve_recvmsg(int fd, struct msghdr *message, int flags)
     return original_recvmsg(fd, message, flags);
 }
 
+static int resolve_recvmmsg(int fd, struct mmsghdr *batch, unsigned int count, int flags, struct timespec *timeout)
+{
+    if (!find_recvmmsg()) {
+        errno = ENOSYS;
+        return -1;
+    }
+    return original_recvmmsg(fd, batch, count, flags, timeout);
+}
+
 static ssize_t resolve___read_chk(int fd, void *data, size_t length, size_t object_size)
 {
     if (!find___read_chk()) {
@@ -834,6 +853,7 @@ void originals_resolve(void)
     find_recv();
     find_recvfrom();
     find_recvmsg();
+    find_recvmmsg();
     find___read_chk();
     find___recv_chk();
     find___recvfrom_chk();

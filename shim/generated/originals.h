@@ -36,6 +36,7 @@ extern ssize_t (*_Atomic original_readv)(int fd, const struct iovec *parts, int 
 extern ssize_t (*_Atomic original_recv)(int fd, void *data, size_t length, int flags);
 extern ssize_t (*_Atomic original_recvfrom)(int fd, void *data, size_t length, int flags, struct sockaddr *address, socklen_t *address_length);
 extern ssize_t (*_Atomic original_recvmsg)(int fd, struct msghdr *message, int flags);
+extern int (*_Atomic original_recvmmsg)(int fd, struct mmsghdr *batch, unsigned int count, int flags, struct timespec *timeout);
 extern ssize_t (*_Atomic original___read_chk)(int fd, void *data, size_t length, size_t object_size);
 extern ssize_t (*_Atomic original___recv_chk)(int fd, void *data, size_t length, size_t object_size, int flags);
 extern ssize_t (*_Atomic original___recvfrom_chk)(int fd, void *data, size_t length, size_t object_size, int flags, struct sockaddr *address, socklen_t *address_length);
@@ -82,6 +83,7 @@ ssize_t hook_readv(int fd, const struct iovec *parts, int count);
 ssize_t hook_recv(int fd, void *data, size_t length, int flags);
 ssize_t hook_recvfrom(int fd, void *data, size_t length, int flags, struct sockaddr *address, socklen_t *address_length);
 ssize_t hook_recvmsg(int fd, struct msghdr *message, int flags);
+int hook_recvmmsg(int fd, struct mmsghdr *batch, unsigned int count, int flags, struct timespec *timeout);
 ssize_t hook___read_chk(int fd, void *data, size_t length, size_t object_size);
 ssize_t hook___recv_chk(int fd, void *data, size_t length, size_t object_size, int flags);
 ssize_t hook___recvfrom_chk(int fd, void *data, size_t length, size_t object_size, int flags, struct sockaddr *address, socklen_t *address_length);

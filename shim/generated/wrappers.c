@@ -231,9 +231,13 @@ EXPORTED ssize_t wrapped_recvfrom(int fd, void *data, size_t length, int flags, 
 EXPORTED ssize_t wrapped_recvmsg(int fd, struct msghdr *message, int flags) __asm__("recvmsg");
 EXPORTED ssize_t wrapped_recvmsg(int fd, struct msghdr *message, int flags)
 {
-    if (__builtin_expect(!descriptor_tracked(fd), 1))
-        return original_recvmsg(fd, message, flags);
     return hook_recvmsg(fd, message, flags);
+}
+
+EXPORTED int wrapped_recvmmsg(int fd, struct mmsghdr *batch, unsigned int count, int flags, struct timespec *timeout) __asm__("recvmmsg");
+EXPORTED int wrapped_recvmmsg(int fd, struct mmsghdr *batch, unsigned int count, int flags, struct timespec *timeout)
+{
+    return hook_recvmmsg(fd, batch, count, flags, timeout);
 }
 
 EXPORTED ssize_t wrapped___read_chk(int fd, void *data, size_t length, size_t object_size) __asm__("__read_chk");

@@ -48,6 +48,78 @@ CASE(copy_before, "dup before connect; written through the copy")
     say_got(copy, REQUEST);
 }
 
+static void say_peer(int fd)
+{
+    struct sockaddr_in peer = {0};
+    socklen_t size = sizeof(peer);
+    SAY(getpeername(fd, (struct sockaddr *)&peer, &size));
+    printf("peer: %s, port +%d\n", inet_ntoa(peer.sin_addr), peer.sin_port ? ntohs(peer.sin_port) - first_port : -1);
+}
+
+CASE(copies_before, "copies of every kind before connect; asked, written in pieces through all of them, read")
+{
+    int fd = tcp(0), copy = dup(fd), moved = dup2(fd, 20), last = fcntl(copy, F_DUPFD_CLOEXEC, 30);
+    SAY(connect_to(copy, SERVER, ECHO));
+    say_peer(moved);
+    SAY(connect_to(last, SERVER, ECHO));
+    say_events("writable", (unsigned int)wait_for(moved, POLLIN | POLLOUT) & POLLOUT);
+    put(fd, request, 5);
+    put(moved, request + 5, 5);
+    SAY(close(fd));
+    SAY(close(moved));
+    put(last, request + 10, REQUEST - 10);
+    say_got(copy, REQUEST);
+    say_peer(last);
+    exchange(last);
+}
+
+CASE(copy_ended, "shutdown through a copy made before connect, with few bytes written through the other")
+{
+    int fd = tcp(0), copy = dup(fd);
+    SAY(connect_to(fd, SERVER, DIGEST));
+    SAY(write(fd, "few", 3));
+    if (SAY(shutdown(copy, SHUT_WR)) == 0)
+        say_got(copy, 100);
+}
+
+CASE(copy_before_refused, "dup before a connect that is refused; told through the copy, which then connects")
+{
+    int first = tcp(0), copy = dup(first), fd = first;
+    bool delayed = SAY(connect_to(fd, SERVER, CLOSED)) == 0;
+    fd = copy;
+    if (delayed)
+        SAY(send(fd, request, REQUEST, MSG_NOSIGNAL));
+    say_peer(fd);
+    SAY(connect_to(fd, SERVER, ECHO));
+    put(first, request, REQUEST);
+    say_got(fd, REQUEST);
+}
+
+CASE(fork_before, "a child that has the socket from before connect writes and reads")
+{
+    int fd = tcp(0), go[2];
+    SAY(pipe(go));
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        char byte;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (read(go[0], &byte, 1) != 1)
+            _exit(1);
+        say_peer(fd);
+        put(fd, request, REQUEST);
+        say_got(fd, 10);
+        fflush(stdout);
+        _exit(7);
+    }
+    SAY(connect_to(fd, SERVER, ECHO));
+    if (write(go[1], "x", 1) != 1)
+        printf("the pipe is closed\n");
+    printf("child: %d\n", wait_child(child));
+    say_got(fd, REQUEST - 10);
+    exchange(fd);
+}
+
 CASE(fork_shared, "a child writes on a connection of its parent, and both read")
 {
     int fd = connected_to(ECHO, 0);
@@ -193,7 +265,7 @@ CASE(without_standard, "0, 1 and 2 closed: no line of the library gets into the 
     printf("descriptors %d %d %d, got %ld\n", fd, two, three, got);
 }
 
-static int pass_on(int fd)
+static int pass_on_by(int fd, bool several)
 {
     int pair[2];
     socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
@@ -208,12 +280,21 @@ static int pass_on(int fd)
     memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
     SAY(sendmsg(pair[0], &message, 0));
     SAY(close(fd));
-    SAY(recvmsg(pair[1], &message, 0));
+    struct mmsghdr batch[2] = {{.msg_hdr = message}};
+    if (several)
+        SAY(recvmmsg(pair[1], batch, 1, 0, NULL));
+    else
+        SAY(recvmsg(pair[1], &batch[0].msg_hdr, 0));
     int passed = -1;
-    memcpy(&passed, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(passed));
+    memcpy(&passed, CMSG_DATA(CMSG_FIRSTHDR(&batch[0].msg_hdr)), sizeof(passed));
     close(pair[0]);
     close(pair[1]);
     return passed;
+}
+
+static int pass_on(int fd)
+{
+    return pass_on_by(fd, false);
 }
 
 CASE(passed_used, "SCM_RIGHTS: a connection in use, out and in again")
@@ -226,6 +307,38 @@ CASE(passed_used, "SCM_RIGHTS: a connection in use, out and in again")
 CASE(passed_fresh, "SCM_RIGHTS: a connection on which nothing was written")
 {
     exchange(pass_on(connected_to(ECHO, 0)));
+}
+
+CASE(passed_by_recvmmsg, "SCM_RIGHTS by recvmmsg: the same")
+{
+    exchange(pass_on_by(connected_to(ECHO, 0), true));
+}
+
+CASE(passed_begun, "SCM_RIGHTS: a connection on which five bytes were written; who is there, and the rest")
+{
+    int fd = connected_to(ECHO, 0);
+    put(fd, request, 5);
+    fd = pass_on(fd);
+    say_peer(fd);
+    put(fd, request + 5, REQUEST - 5);
+    say_got(fd, REQUEST);
+}
+
+CASE(passed_begun_ended, "the same, and shutdown in the place of the rest")
+{
+    int fd = connected_to(DIGEST, 0);
+    put(fd, "few", 3);
+    fd = pass_on(fd);
+    if (SAY(shutdown(fd, SHUT_WR)) == 0)
+        say_got(fd, 100);
+}
+
+CASE(passed_copy, "SCM_RIGHTS before connect: the original connects, what was received writes")
+{
+    int fd = tcp(0), copy = pass_on(dup(fd));
+    SAY(connect_to(fd, SERVER, ECHO));
+    put(copy, request, REQUEST);
+    say_got(fd, REQUEST);
 }
 
 CASE(passed_unconnected, "SCM_RIGHTS: a socket that is connected by the one who gets it")

@@ -182,6 +182,16 @@ describe('a connect with integrity', () => {
     expect(engine.notes.size).toBe(0);
   });
 
+  it('tells who asks by writing nothing where it leads and what was gathered', () => {
+    deferred();
+    send('GET');
+    const { verdict } = send('');
+    expect(actionOf(verdict)).toBe('gathered');
+    expect(Buffer.from(verdict?.prefix ?? []).toString()).toBe('GET');
+    expect(verdict?.peer.subarray(0, verdict.peer_size)).toEqual(sockaddrOf('192.0.2.1', 4242));
+    expect(engine.calls).toEqual(['defer', 'note', 'note']);
+  });
+
   it('still knows the bytes when the connect is in progress and the write comes again', () => {
     deferred();
     const { one } = send('GET /index.html');

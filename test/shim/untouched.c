@@ -55,6 +55,8 @@ static void pipes(void)
     close_range((unsigned int)ends[0], (unsigned int)ends[1], 0);
 }
 
+static int received = -1;
+
 static void sockets(void)
 {
     int pair[2], one = 1;
@@ -70,6 +72,18 @@ static void sockets(void)
     recvmsg(pair[1], &message, 0);
     sendmsg(pair[0], &message, 0);
     getsockopt(pair[0], SOL_SOCKET, SO_TYPE, &one, &size);
+    union {
+        struct cmsghdr head;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.head = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))}};
+    struct mmsghdr batch = {.msg_hdr = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)}};
+    memcpy(CMSG_DATA(&control.head), &pair[0], sizeof(int));
+    sendmmsg(pair[0], &batch, 1, 0);
+    recvmsg(pair[1], &message, 0);
+    recvmmsg(pair[1], &batch, 1, 0, NULL);
+    memcpy(&received, CMSG_DATA(&control.head), sizeof(int));
+    sendmsg(pair[0], (struct msghdr *)8, 0);
+    recvmsg(pair[1], (struct msghdr *)8, MSG_DONTWAIT);
     shutdown(pair[0], SHUT_WR);
     close(pair[0]);
     close(pair[1]);
@@ -99,6 +113,8 @@ int main(int argc, char **argv)
     int kept = errno;
     sockets();
     getppid();
-    printf("%d %d\n", bad == EBADF, kept);
+    // One look, at the first use, is all that a descriptor costs that came from elsewhere.
+    int came = fcntl(received, F_GETFD) >= 0;
+    printf("%d %d %d\n", bad == EBADF, kept, came);
     return 0;
 }

@@ -26,6 +26,15 @@ function idle(peer: Peer, secret: Uint8Array): StealthConnect {
   return { state: 'idle', sockaddr, secret, protectedLength: 0, logLevel: UNKNOWN_LOG_LEVEL, ...nothing };
 }
 
+/** Nothing is written: a program that came by the socket another way wants to know where it is to be connected to. */
+function asked(connect: StealthConnect): Verdict {
+  return verdict('gathered', {
+    logLevel: connect.logLevel,
+    sockaddr: connect.sockaddr,
+    prefix: prefix(connect),
+  });
+}
+
 /** The client side of a session: connect(), and the sends of a delayed connect. */
 export class Connecting implements Dealings {
   readonly #around: Surroundings;
@@ -71,6 +80,7 @@ export class Connecting implements Dealings {
     const { connect } = note;
     if (connect === undefined) return this.#unknown(socket);
     if (connect.announced) return this.#compare(socket, connect, payload);
+    if (payload.length === 0) return asked(connect);
     const { logLevel } = connect;
     const result = write(connect, payload);
     switch (result.kind) {

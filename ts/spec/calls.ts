@@ -91,6 +91,11 @@ const hints = {
   after: 'nothing',
   untracked: straight,
 } as const;
+const rights = {
+  when: 'always',
+  after: 'descriptors that came along (SCM_RIGHTS) are looked at when they are used',
+  untracked: straight,
+} as const;
 const waits = {
   when: 'delayed',
   before: 'waits two seconds, then explains on stderr which connect still waits for how many bytes',
@@ -116,7 +121,8 @@ export const calls: readonly CallSpec[] = [
     origin: 'thesis',
     when: 'always',
     before: 'nothing',
-    after: 'forgets what the number stood for; whether it is TCP is found out by connect and listen',
+    after:
+      'forgets what the number stood for; a TCP socket is looked at when it is used, for a copy of it may have been connected by then',
     untracked: straight,
   },
   {
@@ -314,6 +320,21 @@ export const calls: readonly CallSpec[] = [
     parameters: [fd, { type: 'struct msghdr *', name: 'message' }, flags],
     origin: 'further',
     ...hints,
+    ...rights,
+  },
+  {
+    name: 'recvmmsg',
+    returns: 'int',
+    parameters: [
+      fd,
+      { type: 'struct mmsghdr *', name: 'batch' },
+      { type: 'unsigned int', name: 'count' },
+      flags,
+      { type: 'struct timespec *', name: 'timeout' },
+    ],
+    origin: 'further',
+    ...hints,
+    ...rights,
   },
   {
     name: '__read_chk',

@@ -99,7 +99,7 @@ export const messages = [
   {
     name: 'send',
     id: 3,
-    doc: 'shim: the application sends on a socket whose connect is delayed',
+    doc: 'shim: the application sends on a socket whose connect is delayed; without a byte: asks for its peer and prefix',
     descriptors: ['socket'],
     fields: [
       { name: 'payload', type: 'blob', max: MAX_PROTECTED_LENGTH, doc: 'the first bytes of the data' },

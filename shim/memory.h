@@ -1,0 +1,12 @@
+// The program's memory, which may not be there: a bad pointer is EFAULT, as the kernel has it, and no reason to crash.
+#ifndef KNOCKIFY_MEMORY_H
+#define KNOCKIFY_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+// Each returns false with EFAULT where the program's pointer is bad, and keeps errno otherwise. One system call.
+bool memory_read(void *to, const void *from, size_t length);
+bool memory_write(void *to, const void *from, size_t length);
+
+#endif
