@@ -23,6 +23,7 @@
         "shim/rights.c",
         "shim/send.c",
         "shim/socket.c",
+        "shim/stdio.c",
         "shim/wait.c",
         "shim/generated/originals.c",
         "shim/generated/wrappers.c"

@@ -4,7 +4,6 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stddef.h>
 
 static int resolve_socket(int domain, int type, int protocol);
@@ -164,6 +163,36 @@ static int find_pwritev2(void)
     void *found = dlsym(RTLD_NEXT, "pwritev2");
     if (found)
         original_pwritev2 = (ssize_t (*)(int fd, const struct iovec *parts, int count, off_t offset, int flags))found;
+    return found != NULL;
+}
+
+static int resolve_vdprintf(int fd, const char *format, va_list arguments);
+int (*_Atomic original_vdprintf)(int fd, const char *format, va_list arguments) = resolve_vdprintf;
+static int find_vdprintf(void)
+{
+    void *found = dlsym(RTLD_NEXT, "vdprintf");
+    if (found)
+        original_vdprintf = (int (*)(int fd, const char *format, va_list arguments))found;
+    return found != NULL;
+}
+
+static int resolve___vdprintf_chk(int fd, int flag, const char *format, va_list arguments);
+int (*_Atomic original___vdprintf_chk)(int fd, int flag, const char *format, va_list arguments) = resolve___vdprintf_chk;
+static int find___vdprintf_chk(void)
+{
+    void *found = dlsym(RTLD_NEXT, "__vdprintf_chk");
+    if (found)
+        original___vdprintf_chk = (int (*)(int fd, int flag, const char *format, va_list arguments))found;
+    return found != NULL;
+}
+
+static FILE *resolve_fdopen(int fd, const char *mode);
+FILE *(*_Atomic original_fdopen)(int fd, const char *mode) = resolve_fdopen;
+static int find_fdopen(void)
+{
+    void *found = dlsym(RTLD_NEXT, "fdopen");
+    if (found)
+        original_fdopen = (FILE *(*)(int fd, const char *mode))found;
     return found != NULL;
 }
 
@@ -581,6 +610,33 @@ static ssize_t resolve_pwritev2(int fd, const struct iovec *parts, int count, of
     return original_pwritev2(fd, parts, count, offset, flags);
 }
 
+static int resolve_vdprintf(int fd, const char *format, va_list arguments)
+{
+    if (!find_vdprintf()) {
+        errno = ENOSYS;
+        return -1;
+    }
+    return original_vdprintf(fd, format, arguments);
+}
+
+static int resolve___vdprintf_chk(int fd, int flag, const char *format, va_list arguments)
+{
+    if (!find___vdprintf_chk()) {
+        errno = ENOSYS;
+        return -1;
+    }
+    return original___vdprintf_chk(fd, flag, format, arguments);
+}
+
+static FILE *resolve_fdopen(int fd, const char *mode)
+{
+    if (!find_fdopen()) {
+        errno = ENOSYS;
+        return NULL;
+    }
+    return original_fdopen(fd, mode);
+}
+
 static ssize_t resolve_sendfile(int fd, int source, off_t *offset, size_t length)
 {
     if (!find_sendfile()) {
@@ -796,7 +852,7 @@ static void resolve_closefrom(int first)
 {
     if (!find_closefrom()) {
         errno = ENOSYS;
-    return;
+        return;
     }
     original_closefrom(first);
 }
@@ -846,6 +902,9 @@ void originals_resolve(void)
     find_sendmmsg();
     find_writev();
     find_pwritev2();
+    find_vdprintf();
+    find___vdprintf_chk();
+    find_fdopen();
     find_sendfile();
     find_splice();
     find_read();

@@ -6,6 +6,8 @@
 #define _GNU_SOURCE
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -29,6 +31,9 @@ extern ssize_t (*_Atomic original_sendmsg)(int fd, const struct msghdr *message,
 extern int (*_Atomic original_sendmmsg)(int fd, struct mmsghdr *batch, unsigned int count, int flags);
 extern ssize_t (*_Atomic original_writev)(int fd, const struct iovec *parts, int count);
 extern ssize_t (*_Atomic original_pwritev2)(int fd, const struct iovec *parts, int count, off_t offset, int flags);
+extern int (*_Atomic original_vdprintf)(int fd, const char *format, va_list arguments);
+extern int (*_Atomic original___vdprintf_chk)(int fd, int flag, const char *format, va_list arguments);
+extern FILE *(*_Atomic original_fdopen)(int fd, const char *mode);
 extern ssize_t (*_Atomic original_sendfile)(int fd, int source, off_t *offset, size_t length);
 extern ssize_t (*_Atomic original_splice)(int source, off_t *source_offset, int target, off_t *target_offset, size_t length, unsigned int flags);
 extern ssize_t (*_Atomic original_read)(int fd, void *data, size_t length);
@@ -76,6 +81,9 @@ ssize_t hook_sendmsg(int fd, const struct msghdr *message, int flags);
 int hook_sendmmsg(int fd, struct mmsghdr *batch, unsigned int count, int flags);
 ssize_t hook_writev(int fd, const struct iovec *parts, int count);
 ssize_t hook_pwritev2(int fd, const struct iovec *parts, int count, off_t offset, int flags);
+int hook_vdprintf(int fd, const char *format, va_list arguments);
+int hook___vdprintf_chk(int fd, int flag, const char *format, va_list arguments);
+FILE *hook_fdopen(int fd, const char *mode);
 ssize_t hook_sendfile(int fd, int source, off_t *offset, size_t length);
 ssize_t hook_splice(int source, off_t *source_offset, int target, off_t *target_offset, size_t length, unsigned int flags);
 ssize_t hook_read(int fd, void *data, size_t length);

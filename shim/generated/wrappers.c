@@ -4,8 +4,6 @@
 
 #include "../descriptors.h"
 
-#include <stdarg.h>
-
 #define EXPORTED __attribute__((visibility("default")))
 
 EXPORTED int wrapped_socket(int domain, int type, int protocol) __asm__("socket");
@@ -164,6 +162,58 @@ EXPORTED ssize_t wrapped_pwritev64v2(int fd, const struct iovec *parts, int coun
     if (__builtin_expect(!descriptor_tracked(fd), 1))
         return original_pwritev2(fd, parts, count, offset, flags);
     return hook_pwritev2(fd, parts, count, offset, flags);
+}
+
+EXPORTED int wrapped_vdprintf(int fd, const char *format, va_list arguments) __asm__("vdprintf");
+EXPORTED int wrapped_vdprintf(int fd, const char *format, va_list arguments)
+{
+    if (__builtin_expect(!descriptor_tracked(fd), 1))
+        return original_vdprintf(fd, format, arguments);
+    return hook_vdprintf(fd, format, arguments);
+}
+
+EXPORTED int wrapped_dprintf(int fd, const char *format, ...) __asm__("dprintf");
+EXPORTED int wrapped_dprintf(int fd, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    int result = wrapped_vdprintf(fd, format, list);
+    va_end(list);
+    return result;
+}
+
+EXPORTED int wrapped___vdprintf_chk(int fd, int flag, const char *format, va_list arguments) __asm__("__vdprintf_chk");
+EXPORTED int wrapped___vdprintf_chk(int fd, int flag, const char *format, va_list arguments)
+{
+    if (__builtin_expect(!descriptor_tracked(fd), 1))
+        return original___vdprintf_chk(fd, flag, format, arguments);
+    return hook___vdprintf_chk(fd, flag, format, arguments);
+}
+
+EXPORTED int wrapped___dprintf_chk(int fd, int flag, const char *format, ...) __asm__("__dprintf_chk");
+EXPORTED int wrapped___dprintf_chk(int fd, int flag, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    int result = wrapped___vdprintf_chk(fd, flag, format, list);
+    va_end(list);
+    return result;
+}
+
+EXPORTED FILE *wrapped_fdopen(int fd, const char *mode) __asm__("fdopen");
+EXPORTED FILE *wrapped_fdopen(int fd, const char *mode)
+{
+    if (__builtin_expect(!descriptor_tracked(fd), 1))
+        return original_fdopen(fd, mode);
+    return hook_fdopen(fd, mode);
+}
+
+EXPORTED FILE *wrapped__IO_fdopen(int fd, const char *mode) __asm__("_IO_fdopen");
+EXPORTED FILE *wrapped__IO_fdopen(int fd, const char *mode)
+{
+    if (__builtin_expect(!descriptor_tracked(fd), 1))
+        return original_fdopen(fd, mode);
+    return hook_fdopen(fd, mode);
 }
 
 EXPORTED ssize_t wrapped_sendfile(int fd, int source, off_t *offset, size_t length) __asm__("sendfile");

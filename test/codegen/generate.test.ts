@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildCallTable, buildStateDiagram } from '../../ts/codegen/docs.ts';
 import { buildOriginalsSource } from '../../ts/codegen/originals.ts';
 import { buildVersionScript, buildWrappers } from '../../ts/codegen/wrappers.ts';
-import { type CallSpec, calls } from '../../ts/spec/calls.ts';
+import { type CallSpec, calls, symbolsOf } from '../../ts/spec/calls.ts';
 import { encode, type Message } from '../../ts/spec/codec.ts';
 import { transitions } from '../../ts/spec/delayedConnect.ts';
 
@@ -44,7 +44,7 @@ describe('the spec of the overridden calls', () => {
   });
 
   it('names no symbol twice', () => {
-    const symbols = calls.flatMap(({ name, aliases }) => [name, ...(aliases ?? [])]);
+    const symbols = calls.flatMap(symbolsOf);
     expect(new Set(symbols).size).toBe(symbols.length);
   });
 
@@ -95,8 +95,7 @@ describe('the library', () => {
       .trim()
       .split('\n')
       .map((line) => line.split(' ')[0]);
-    const wanted = calls.flatMap(({ name, aliases }) => [name, ...(aliases ?? [])]);
-    expect(symbols.sort()).toEqual(wanted.sort());
+    expect(symbols.sort()).toEqual(calls.flatMap(symbolsOf).sort());
   });
 });
 

@@ -261,10 +261,4 @@ export const defects: readonly Deviation[] = [
       'arming takes the socket back for a moment, and an edge-triggered epoll of another thread may see HUP',
     lines: [],
   },
-  {
-    mode: INTEGRITY,
-    cases: ['firstdata/by_stdio', 'firstdata/by_dprintf'],
-    reason: 'stdio writes by calls inside the C library, which no library can take over',
-    lines: [],
-  },
 ];

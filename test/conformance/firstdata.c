@@ -134,11 +134,63 @@ CASE(by_stdio, "fdopen, fprintf and fclose")
     finish(fd);
 }
 
-CASE(by_dprintf, "dprintf")
+CASE(stdio_both_ways, "a stream in pieces: putc, fputs and fwrite, unbuffered and not; read by fgets; seeks; at the end of the program")
 {
+    char line[100] = "";
+    FILE *file = fdopen(connected_to(ECHO, 0), "r+");
+    SAY(fputs("five ", file));
+    SAY(fflush(file));
+    SAY(fseek(file, 0, SEEK_SET));
+    SAY(setvbuf(file, NULL, _IONBF, 0));
+    for (const char *next = request; *next; next++)
+        putc(*next, file);
+    printf("line: %s", fgets(line, sizeof(line), file));
+    SAY(ferror(file));
+    SAY((long)fwrite(request, 1, REQUEST, file));
+    printf("line: %s", fgets(line, sizeof(line), file));
+    FILE *wrong = fdopen(fileno(file), "z");
+    printf("wrong mode: %s, closed: %s\n", wrong ? "taken" : strerrorname_np(errno), fdopen(777, "r") ? "taken" : strerrorname_np(errno));
+    FILE *other = fdopen(connected_to(ECHO, 0), "w");
+    fputs(request, other); // flushed at the end
+}
+
+CASE(stdio_before, "streams that were made before connect")
+{
+    char line[100] = "";
+    int fd = tcp(0);
+    FILE *out = fdopen(dup(fd), "w"), *in = fdopen(fd, "r");
+    SAY(connect_to(fileno(out), SERVER, ECHO));
+    SAY(fputs(request, out));
+    SAY(fclose(out));
+    printf("line: %s", fgets(line, sizeof(line), in));
+    SAY(fclose(in));
+    SAY(fcntl(fd, F_GETFD));
+}
+
+CASE(stdio_refused, "a stream to a closed port: the first flush says it, or connect did")
+{
+    int fd = tcp(0);
+    if (connect_to(fd, SERVER, CLOSED) < 0) {
+        printf("refused: %s\n", strerrorname_np(errno));
+        return;
+    }
+    FILE *file = fdopen(fd, "w");
+    fputs(request, file);
+    if (fflush(file) < 0)
+        printf("refused: %s\n", strerrorname_np(errno));
+}
+
+CASE(by_dprintf, "dprintf, short and long")
+{
+    static char many[3000];
+    memset(many, 'm', sizeof(many) - 1);
     int fd = connected_to(DIGEST, 0);
     if (SAY(dprintf(fd, "%s", request)) > 0)
         finish(fd);
+    fd = connected_to(DIGEST, 0);
+    SAY(dprintf(fd, "%d", 12345));
+    SAY(dprintf(fd, "%s %d\n", many, 7));
+    finish(fd);
 }
 
 CASE(more, "MSG_MORE on short pieces")

@@ -23,6 +23,17 @@ export function hookParameterList(call: CallSpec): string {
   return list.join(', ');
 }
 
+/** `int name`, with the star at the name too. */
+export function returning(call: CallSpec, name: string): string {
+  return declare(call.returns, name);
+}
+
+/** The statement with which a call fails. */
+export function failing(call: CallSpec): string {
+  if (call.returns === 'void') return 'return;';
+  return call.returns.endsWith('*') ? 'return NULL;' : 'return -1;';
+}
+
 export function argumentList(call: CallSpec): string {
   const list = call.parameters.map(({ name }) => name);
   if (call.variadic) list.push('word');

@@ -1,9 +1,11 @@
 import type { CallSpec } from '../spec/calls.ts';
-import { argumentList, banner, hookParameterList, parameterList } from './c.ts';
+import { argumentList, banner, failing, hookParameterList, parameterList, returning } from './c.ts';
 
 const includes = `#define _GNU_SOURCE
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -15,9 +17,9 @@ const includes = `#define _GNU_SOURCE
 /** originals.h: a pointer a call to what the program would have reached without us, and the hooks' prototypes. */
 export function buildOriginalsHeader(calls: readonly CallSpec[]): string {
   const pointers = calls.map(
-    (call) => `extern ${call.returns} (*_Atomic original_${call.name})(${parameterList(call)});`,
+    (call) => `extern ${returning(call, `(*_Atomic original_${call.name})`)}(${parameterList(call)});`,
   );
-  const hooks = calls.map((call) => `${call.returns} hook_${call.name}(${hookParameterList(call)});`);
+  const hooks = calls.map((call) => `${returning(call, `hook_${call.name}`)}(${hookParameterList(call)});`);
   return `${banner('ts/spec/calls.ts')}
 #ifndef KNOCKIFY_ORIGINALS_H
 #define KNOCKIFY_ORIGINALS_H
@@ -35,18 +37,17 @@ ${hooks.join('\n')}
 }
 
 function resolver(call: CallSpec): string {
-  const failure =
-    call.returns === 'void' ? 'errno = ENOSYS;\n    return;' : 'errno = ENOSYS;\n        return -1;';
   const word = call.variadic
     ? '    va_list list;\n    va_start(list, ' +
       call.parameters.at(-1)?.name +
       ');\n    long word = va_arg(list, long);\n    va_end(list);\n'
     : '';
   const call_ = `original_${call.name}(${argumentList(call)})`;
-  return `static ${call.returns} resolve_${call.name}(${parameterList(call)})
+  return `static ${returning(call, `resolve_${call.name}`)}(${parameterList(call)})
 {
 ${word}    if (!find_${call.name}()) {
-        ${failure}
+        errno = ENOSYS;
+        ${failing(call)}
     }
     ${call.returns === 'void' ? call_ : `return ${call_}`};
 }`;
@@ -58,13 +59,13 @@ ${word}    if (!find_${call.name}()) {
  */
 export function buildOriginalsSource(calls: readonly CallSpec[]): string {
   const prototypes = calls.map(
-    (call) => `static ${call.returns} resolve_${call.name}(${parameterList(call)});
-${call.returns} (*_Atomic original_${call.name})(${parameterList(call)}) = resolve_${call.name};
+    (call) => `static ${returning(call, `resolve_${call.name}`)}(${parameterList(call)});
+${returning(call, `(*_Atomic original_${call.name})`)}(${parameterList(call)}) = resolve_${call.name};
 static int find_${call.name}(void)
 {
     void *found = dlsym(RTLD_NEXT, "${call.name}");
     if (found)
-        original_${call.name} = (${call.returns} (*)(${parameterList(call)}))found;
+        original_${call.name} = (${returning(call, '(*)')}(${parameterList(call)}))found;
     return found != NULL;
 }
 `,
@@ -74,7 +75,6 @@ static int find_${call.name}(void)
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stddef.h>
 
 ${prototypes.join('\n')}

@@ -10,7 +10,7 @@ export interface Parameter {
 
 export interface CallSpec {
   readonly name: string;
-  readonly returns: 'int' | 'ssize_t' | 'void';
+  readonly returns: 'int' | 'ssize_t' | 'void' | 'FILE *';
   readonly parameters: readonly Parameter[];
   /** Whether the thesis names it (table 6), or correctness on real programs needs it. */
   readonly origin: 'thesis' | 'further';
@@ -25,9 +25,16 @@ export interface CallSpec {
   readonly hook?: string;
   /** True for `f(int fd, int command, ...)` with one optional word. */
   readonly variadic?: boolean;
+  /** The same call with `...` where this one has a va_list, its last parameter. */
+  readonly ellipsis?: string;
   readonly before: string;
   readonly after: string;
   readonly untracked: string;
+}
+
+/** All names that the C library has for a call. */
+export function symbolsOf({ name, aliases = [], ellipsis }: CallSpec): string[] {
+  return [name, ...aliases, ...(ellipsis === undefined ? [] : [ellipsis])];
 }
 
 const fd = { type: 'int', name: 'fd' } as const;
@@ -78,6 +85,15 @@ const gathers = {
   after: 'forgets the descriptor once the bytes are with the kernel',
   untracked: straight,
 } as const;
+const prints = {
+  ...gathers,
+  before: 'on a delayed connect: formats the text and writes it as write does',
+  after: 'nothing',
+} as const;
+const format = [
+  { type: 'const char *', name: 'format' },
+  { type: 'va_list', name: 'arguments' },
+] as const;
 const withoutBytes = {
   before:
     'on a delayed connect: fails with EPROTONOSUPPORT, for the token must cover bytes that the library can see',
@@ -267,6 +283,34 @@ export const calls: readonly CallSpec[] = [
     aliases: ['pwritev64v2'],
     ...gathers,
     before: `at offset -1, the end: ${gathers.before}`,
+  },
+  {
+    name: 'vdprintf',
+    returns: 'int',
+    parameters: [fd, ...format],
+    ellipsis: 'dprintf',
+    origin: 'further',
+    ...prints,
+  },
+  {
+    name: '__vdprintf_chk',
+    returns: 'int',
+    parameters: [fd, { type: 'int', name: 'flag' }, ...format],
+    ellipsis: '__dprintf_chk',
+    origin: 'further',
+    ...prints,
+  },
+  {
+    name: 'fdopen',
+    returns: 'FILE *',
+    parameters: [fd, { type: 'const char *', name: 'mode' }],
+    aliases: ['_IO_fdopen'],
+    origin: 'further',
+    when: 'tracked',
+    before:
+      'on a delayed connect, and on a socket that is not connected: makes a stream that calls write and read',
+    after: 'nothing',
+    untracked: straight,
   },
   {
     name: 'sendfile',
