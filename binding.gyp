@@ -6,6 +6,7 @@
       "product_prefix": "lib",
       "product_extension": "so",
       "sources": [
+        "shim/activation.c",
         "shim/connect.c",
         "shim/control.c",
         "shim/delayed.c",

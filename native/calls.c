@@ -36,6 +36,7 @@ SEQUENCE(remember, struct knk_deferral)
 SEQUENCE(defer, struct knk_deferral)
 SEQUENCE(undo_deferral, struct knk_deferral)
 SEQUENCE(forbid_deferral, struct knk_deferral)
+SEQUENCE(stop_listening, struct knk_deferral)
 SEQUENCE(prepare, struct knk_preparation)
 SEQUENCE(arm, struct knk_arming)
 SEQUENCE(settle, struct knk_settlement)
@@ -73,7 +74,7 @@ void knk_export_calls(napi_env env, napi_value exports) {
       {"look", call_look},                  {"remember", call_remember},              {"defer", call_defer},
       {"undoDeferral", call_undo_deferral}, {"forbidDeferral", call_forbid_deferral}, {"prepare", call_prepare},
       {"arm", call_arm},                    {"settle", call_settle},                  {"pinPort", call_pin_port},
-      {"bindPort", call_bind_port},
+      {"bindPort", call_bind_port},         {"stopListening", call_stop_listening},
   };
   for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
     napi_value function;

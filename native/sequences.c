@@ -168,6 +168,13 @@ int knk_undo_deferral(int fd, struct knk_deferral *deferral) {
 
 int knk_forbid_deferral(int fd, struct knk_deferral *deferral) { return forbid(deferral->failed, fd); }
 
+int knk_stop_listening(int fd, struct knk_deferral *deferral) {
+  TRY(read_forgotten(deferral->failed, fd, &deferral->forgotten));
+  /* For a listener this is the disconnect. */
+  TRY(failing(deferral->failed, "shutdown", shutdown(fd, SHUT_RD) < 0 ? -errno : 0));
+  return restore_forgotten(deferral->failed, fd, &deferral->forgotten);
+}
+
 /* 0 on kernels that have no such option (before 6.3). */
 static int port_range(char *failed, int fd, uint32_t *range) {
   int result = GET(IPPROTO_IP, IP_LOCAL_PORT_RANGE, range);

@@ -57,6 +57,8 @@ int knk_defer(int fd, struct knk_deferral *deferral);
 int knk_undo_deferral(int fd, struct knk_deferral *deferral);
 /* Clears the options of a deferral that is over. */
 int knk_forbid_deferral(int fd, struct knk_deferral *deferral);
+/* Takes a listener back to where it was before listen(2), still bound. Who is in its queue is reset. */
+int knk_stop_listening(int fd, struct knk_deferral *deferral);
 
 enum knk_unprepared {
   /* Neither unconnected nor deferred: `state` and `held` tell. Nothing was done. */

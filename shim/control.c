@@ -188,11 +188,11 @@ bool control_connect(struct session *session, int fd, const struct sockaddr *add
     return ask_with_settings(session, &request, &message.settings_length, &message.rc_path_length, &message.rc_error, verdict);
 }
 
-bool control_listen(struct session *session, int fd, struct verdict *verdict)
+bool control_listen(struct session *session, int fd, const char *call, struct verdict *verdict)
 {
     struct message_listen message = {.header = header(MESSAGE_LISTEN)};
     struct request request = {.descriptors = {fd}, .descriptor_count = 1};
-    session->call = "listen";
+    session->call = call;
     request_append(&request, &message, sizeof(message));
     bool answered =
         ask_with_settings(session, &request, &message.settings_length, &message.rc_path_length, &message.rc_error, verdict);

@@ -24,7 +24,7 @@ struct verdict {
 // Each opens the session, sends the request and waits for the verdict, handing over an f: file on the way if asked.
 // False when there is no verdict to obey: the session is closed and stderr says why.
 bool control_connect(struct session *session, int fd, const struct sockaddr *address, socklen_t size, struct verdict *verdict);
-bool control_listen(struct session *session, int fd, struct verdict *verdict);
+bool control_listen(struct session *session, int fd, const char *call, struct verdict *verdict);
 bool control_send(struct session *session, int fd, const struct iovec *parts, size_t count, size_t length, struct verdict *verdict);
 bool control_option(struct session *session, int fd, int option, const void *value, socklen_t length, struct verdict *verdict);
 bool control_accepted(struct session *session, int fd, int listener, struct verdict *verdict);

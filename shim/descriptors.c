@@ -28,7 +28,7 @@ union slot {
 };
 
 _Atomic uint32_t descriptors_tracked_count;
-_Atomic uint32_t descriptors_delayed_count;
+_Atomic uint32_t descriptors_unsettled_count;
 static union slot early[EARLY_PAGES * PAGE_ENTRIES];
 static union slot *_Atomic pages[PAGES];
 static _Atomic unsigned int pages_used;
@@ -84,8 +84,8 @@ static void count(enum descriptor_kind kind, uint32_t change)
 {
     if (kind != DESCRIPTOR_UNTRACKED)
         atomic_fetch_add(&descriptors_tracked_count, change);
-    if (kind == DESCRIPTOR_DELAYED)
-        atomic_fetch_add(&descriptors_delayed_count, change);
+    if (kind == DESCRIPTOR_DELAYED || kind == DESCRIPTOR_LISTENING)
+        atomic_fetch_add(&descriptors_unsettled_count, change);
 }
 
 void descriptor_change(struct descriptor *entry, enum descriptor_kind kind)
@@ -127,6 +127,7 @@ bool descriptor_track(int fd, const struct descriptor *state)
     atomic_store(&entry->gathered, state->gathered);
     atomic_store(&entry->hint_at_ns, state->hint_at_ns);
     entry->cookie = state->cookie;
+    entry->backlog = state->backlog;
     entry->peer_size = state->peer_size;
     memcpy(entry->peer, state->peer, sizeof(entry->peer));
     entry->inspect = state->inspect;

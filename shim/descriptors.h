@@ -15,6 +15,7 @@ enum descriptor_kind {
     DESCRIPTOR_UNSEEN,     // a fresh TCP socket, or one that came from elsewhere: looked at when it is used
     DESCRIPTOR_DELAYED,    // the connect is faked; bytes are being gathered
     DESCRIPTOR_CONNECTING, // the real connect is under way; gathered bytes still have to be sent
+    DESCRIPTOR_LISTENING,  // a listener that came from elsewhere: whether it has its guard is found out when it is used
     DESCRIPTOR_GUARDED,    // a guarded listener
     DESCRIPTOR_MARKED,     // the program set TCP_STEALTH on it
     DESCRIPTOR_ANNOUNCED,  // connected (or about to be) with a token over bytes that the program has yet to write
@@ -23,8 +24,9 @@ enum descriptor_kind {
 struct descriptor {
     _Atomic uint32_t kind;
     _Atomic uint32_t gathered;   // bytes that the program believes are sent, and are not
-    _Atomic int64_t hint_at_ns;  // CLOCK_MONOTONIC; when to explain the stall; 0 once done
+    _Atomic int64_t hint_at_ns;  // CLOCK_MONOTONIC; when to explain the stall, 0 once done; of a listener, when to try again
     uint64_t cookie;             // SO_COOKIE: tells this socket from a later one with the same number
+    uint32_t backlog;            // of a listener that came from elsewhere
     uint32_t peer_size;
     uint8_t peer[PEER_SIZE];     // struct sockaddr as the program gave it
     uint8_t inspect;             // accepted connections are to be inspected
@@ -35,7 +37,7 @@ struct descriptor {
 _Static_assert(sizeof(struct descriptor) <= 64, "a tracked socket costs at most 64 bytes");
 
 extern _Atomic uint32_t descriptors_tracked_count;
-extern _Atomic uint32_t descriptors_delayed_count;
+extern _Atomic uint32_t descriptors_unsettled_count;
 
 // The entry of a tracked descriptor, or NULL. Callable anywhere, a signal handler included.
 struct descriptor *descriptor_find(int fd);
@@ -45,9 +47,10 @@ static inline bool descriptor_tracked(int fd)
     return atomic_load_explicit(&descriptors_tracked_count, memory_order_relaxed) != 0 && descriptor_find(fd);
 }
 
-static inline bool descriptors_delayed(void)
+// Whether there is a delayed connect or a listener that may lack its guard.
+static inline bool descriptors_unsettled(void)
 {
-    return atomic_load_explicit(&descriptors_delayed_count, memory_order_relaxed) != 0;
+    return atomic_load_explicit(&descriptors_unsettled_count, memory_order_relaxed) != 0;
 }
 
 // The entry, if the number still stands for the socket that it was made for; a stale one is forgotten, and an unseen one

@@ -1,5 +1,6 @@
 // Sockets that a program before us left behind: exec keeps the descriptors and forgets the table.
 #define _GNU_SOURCE
+#include "activation.h"
 #include "descriptors.h"
 #include "generated/originals.h"
 #include "hints.h"
@@ -30,11 +31,9 @@ struct descriptor *inherited_look(int fd)
     enum tcp_state tcp = socket_state(fd);
     if (tcp == STATE_CLOSE)
         return NULL;
-    // A listener that keeps its SYNs may be one whose connections are inspected (the control process knows); a socket that
-    // is connecting may be a delayed one.
-    if (tcp == STATE_LISTEN && socket_option(fd, IPPROTO_TCP, TCP_SAVE_SYN, 0) != 0) {
-        state.kind = DESCRIPTOR_GUARDED;
-        state.inspect = true;
+    if (tcp == STATE_LISTEN) {
+        state.kind = DESCRIPTOR_LISTENING;
+        state.backlog = socket_backlog(fd);
     } else if (tcp == STATE_SYN_SENT && socket_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0) != 0) {
         state.kind = DESCRIPTOR_DELAYED;
         state.hint_at_ns = hint_time();
@@ -73,4 +72,5 @@ void inherited_adopt(void)
             at += entry->length;
         }
     original_close(directory);
+    activation_begin();
 }

@@ -4,7 +4,7 @@
 
 struct descriptor;
 
-// Tracks what this program inherited and has to be looked after. Changes nothing and asks nobody.
+// Tracks what this program inherited and has to be looked after. Nobody is asked but for what an activator passed on.
 void inherited_adopt(void);
 
 // Finds out what a descriptor is that is tracked as unseen: its entry, or NULL for what is none of our business (any more)

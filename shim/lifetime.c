@@ -121,6 +121,6 @@ static void report_lost(int fd, struct descriptor *entry, void *data)
 
 __attribute__((destructor)) static void end(void)
 {
-    if (descriptors_delayed())
+    if (descriptors_unsettled())
         descriptors_each(report_lost, NULL);
 }

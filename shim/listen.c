@@ -1,9 +1,12 @@
 // listen(2) behind a guard, and accept(2) that returns only connections which pass the inspection.
 #define _GNU_SOURCE
-#include "control.h"
+#include "listen.h"
+
+#include "activation.h"
 #include "descriptors.h"
 #include "generated/originals.h"
 #include "log.h"
+#include "memory.h"
 #include "socket.h"
 
 #include <errno.h>
@@ -11,7 +14,7 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-static int listen_guarded(struct session *session, int fd, int backlog, uint8_t reuseport, uint8_t inspect)
+int listen_guarded(struct session *session, int fd, int backlog, uint8_t reuseport, uint8_t inspect)
 {
     struct descriptor state = {
         .kind = DESCRIPTOR_GUARDED, .cookie = socket_cookie(fd), .inspect = inspect, .reuseport = reuseport};
@@ -57,7 +60,7 @@ int hook_listen(int fd, int backlog)
     struct session session;
     struct verdict verdict;
     uint8_t reuseport = guarded ? entry->reuseport : socket_option(fd, SOL_SOCKET, SO_REUSEPORT, 0) != 0;
-    if (!control_listen(&session, fd, &verdict))
+    if (!control_listen(&session, fd, "listen", &verdict))
         return control_failed();
     if (verdict.head.action == ACTION_PROCEED) {
         int result = listen_guarded(&session, fd, backlog, reuseport, verdict.head.follow);
@@ -104,15 +107,26 @@ static bool connection_waits(int fd)
     return original_poll(&entry, 1, 0) > 0;
 }
 
+static bool may_accept(int fd)
+{
+    if (!descriptor_tracked(fd) || activation_settled(fd))
+        return true;
+    errno = EPROTONOSUPPORT;
+    return false;
+}
+
 int hook_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 {
     int entry_errno = errno;
-    socklen_t room = size ? *size : 0;
-    for (;;) {
-        if (size)
-            *size = room;
+    socklen_t room = 0;
+    if (!may_accept(fd))
+        return -1;
+    for (bool again = false;; again = true) {
         // Looked up first: another thread may close the listener while this one waits.
         bool inspect = inspects(fd);
+        // The next connection, if this one fails, has as much room for its address. A bad pointer the kernel refuses.
+        if (inspect && size)
+            again ? memory_write(size, &room, sizeof(room)) : memory_read(&room, size, sizeof(room));
         bool expected = inspect && connection_waits(fd);
         int accepted = flags ? original_accept4(fd, address, size, flags) : original_accept(fd, address, size);
         if (accepted < 0)

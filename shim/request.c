@@ -32,6 +32,20 @@ uint32_t settings_append_environment(struct request *request)
     return length;
 }
 
+bool settings_present(void)
+{
+    static const char *const names[] = SETTING_VARIABLES;
+    if (environment("KNOCK_CONTROL") || environment("KNOCK_RC"))
+        return true;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (environment(names[i]))
+            return true;
+    struct settings settings;
+    settings_open_rc(&settings);
+    settings_close_rc(&settings);
+    return settings.rc_path[0] != '\0';
+}
+
 void settings_open_rc(struct settings *settings)
 {
     const char *named = environment("KNOCK_RC"), *home = secure_getenv("HOME");

@@ -4,6 +4,7 @@
 
 #include "generated/messages.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/uio.h>
 
@@ -30,6 +31,9 @@ struct settings {
 
 // Appends the environment's settings as KEY=VALUE texts, without copying them; returns their length in bytes.
 uint32_t settings_append_environment(struct request *request);
+
+// Whether the user has set anything for this program. Looks, if need be, whether there is an rc file.
+bool settings_present(void);
 
 void settings_open_rc(struct settings *settings);
 void settings_append_rc(struct request *request, const struct settings *settings);

@@ -50,14 +50,26 @@ bool socket_nonblocking(int fd)
     return flags >= 0 && (flags & O_NONBLOCK);
 }
 
-enum tcp_state socket_state(int fd)
+// All zero where the descriptor is no TCP socket.
+static struct tcp_info info_of(int fd)
 {
     int error = errno;
     struct tcp_info info = {0};
     socklen_t size = sizeof(info);
-    int answered = original_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size);
+    if (original_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+        info = (struct tcp_info){0};
     errno = error;
-    return answered == 0 ? info.tcpi_state : STATE_UNKNOWN;
+    return info;
+}
+
+enum tcp_state socket_state(int fd)
+{
+    return info_of(fd).tcpi_state;
+}
+
+uint32_t socket_backlog(int fd)
+{
+    return info_of(fd).tcpi_sacked; // in LISTEN state
 }
 
 static void replace(int fd)

@@ -23,6 +23,9 @@ enum tcp_state { STATE_UNKNOWN = 0, STATE_SYN_SENT = 2, STATE_CLOSE = 7, STATE_L
 // tcpi_state of a TCP socket.
 enum tcp_state socket_state(int fd);
 
+// As a listener's listen(2) had it.
+uint32_t socket_backlog(int fd);
+
 // Takes a socket back to where it was before the control process began, as far as that needs no privilege. One that
 // was left in repair mode would swallow data silently: a fresh one takes its place.
 void socket_abandon(int fd);

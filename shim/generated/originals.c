@@ -376,6 +376,16 @@ static int find_epoll_pwait2(void)
     return found != NULL;
 }
 
+static int resolve_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
+int (*_Atomic original_epoll_ctl)(int epoll_fd, int operation, int fd, struct epoll_event *event) = resolve_epoll_ctl;
+static int find_epoll_ctl(void)
+{
+    void *found = dlsym(RTLD_NEXT, "epoll_ctl");
+    if (found)
+        original_epoll_ctl = (int (*)(int epoll_fd, int operation, int fd, struct epoll_event *event))found;
+    return found != NULL;
+}
+
 static int resolve_dup(int fd);
 int (*_Atomic original_dup)(int fd) = resolve_dup;
 static int find_dup(void)
@@ -799,6 +809,15 @@ static int resolve_epoll_pwait2(int epoll_fd, struct epoll_event *events, int ma
     return original_epoll_pwait2(epoll_fd, events, max_events, timeout, mask);
 }
 
+static int resolve_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
+{
+    if (!find_epoll_ctl()) {
+        errno = ENOSYS;
+        return -1;
+    }
+    return original_epoll_ctl(epoll_fd, operation, fd, event);
+}
+
 static int resolve_dup(int fd)
 {
     if (!find_dup()) {
@@ -923,6 +942,7 @@ void originals_resolve(void)
     find_pselect();
     find_epoll_pwait();
     find_epoll_pwait2();
+    find_epoll_ctl();
     find_dup();
     find_dup2();
     find_dup3();

@@ -52,6 +52,7 @@ extern int (*_Atomic original___ppoll_chk)(struct pollfd *entries, nfds_t count,
 extern int (*_Atomic original_pselect)(int count, fd_set *readable, fd_set *writable, fd_set *exceptional, const struct timespec *timeout, const sigset_t *mask);
 extern int (*_Atomic original_epoll_pwait)(int epoll_fd, struct epoll_event *events, int max_events, int timeout, const sigset_t *mask);
 extern int (*_Atomic original_epoll_pwait2)(int epoll_fd, struct epoll_event *events, int max_events, const struct timespec *timeout, const sigset_t *mask);
+extern int (*_Atomic original_epoll_ctl)(int epoll_fd, int operation, int fd, struct epoll_event *event);
 extern int (*_Atomic original_dup)(int fd);
 extern int (*_Atomic original_dup2)(int fd, int target);
 extern int (*_Atomic original_dup3)(int fd, int target, int flags);
@@ -102,6 +103,7 @@ int hook___ppoll_chk(struct pollfd *entries, nfds_t count, const struct timespec
 int hook_pselect(int count, fd_set *readable, fd_set *writable, fd_set *exceptional, const struct timespec *timeout, const sigset_t *mask);
 int hook_epoll_pwait(int epoll_fd, struct epoll_event *events, int max_events, int timeout, const sigset_t *mask);
 int hook_epoll_pwait2(int epoll_fd, struct epoll_event *events, int max_events, const struct timespec *timeout, const sigset_t *mask);
+int hook_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
 int hook_dup(int fd);
 int hook_dup2(int fd, int target);
 int hook_dup3(int fd, int target, int flags);

@@ -95,7 +95,7 @@ EXPORTED int wrapped___close(int fd)
 EXPORTED int wrapped_epoll_wait(int epoll_fd, struct epoll_event *events, int max_events, int timeout) __asm__("epoll_wait");
 EXPORTED int wrapped_epoll_wait(int epoll_fd, struct epoll_event *events, int max_events, int timeout)
 {
-    if (__builtin_expect(!descriptors_delayed(), 1))
+    if (__builtin_expect(!descriptors_unsettled(), 1))
         return original_epoll_wait(epoll_fd, events, max_events, timeout);
     return hook_epoll_wait(epoll_fd, events, max_events, timeout);
 }
@@ -103,7 +103,7 @@ EXPORTED int wrapped_epoll_wait(int epoll_fd, struct epoll_event *events, int ma
 EXPORTED int wrapped_select(int count, fd_set *readable, fd_set *writable, fd_set *exceptional, struct timeval *timeout) __asm__("select");
 EXPORTED int wrapped_select(int count, fd_set *readable, fd_set *writable, fd_set *exceptional, struct timeval *timeout)
 {
-    if (__builtin_expect(!descriptors_delayed(), 1))
+    if (__builtin_expect(!descriptors_unsettled(), 1))
         return original_select(count, readable, writable, exceptional, timeout);
     return hook_select(count, readable, writable, exceptional, timeout);
 }
@@ -111,7 +111,7 @@ EXPORTED int wrapped_select(int count, fd_set *readable, fd_set *writable, fd_se
 EXPORTED int wrapped___select(int count, fd_set *readable, fd_set *writable, fd_set *exceptional, struct timeval *timeout) __asm__("__select");
 EXPORTED int wrapped___select(int count, fd_set *readable, fd_set *writable, fd_set *exceptional, struct timeval *timeout)
 {
-    if (__builtin_expect(!descriptors_delayed(), 1))
+    if (__builtin_expect(!descriptors_unsettled(), 1))
         return original_select(count, readable, writable, exceptional, timeout);
     return hook_select(count, readable, writable, exceptional, timeout);
 }
@@ -317,7 +317,7 @@ EXPORTED ssize_t wrapped___recvfrom_chk(int fd, void *data, size_t length, size_
 EXPORTED int wrapped_poll(struct pollfd *entries, nfds_t count, int timeout) __asm__("poll");
 EXPORTED int wrapped_poll(struct pollfd *entries, nfds_t count, int timeout)
 {
-    if (__builtin_expect(!descriptors_delayed(), 1))
+    if (__builtin_expect(!descriptors_unsettled(), 1))
         return original_poll(entries, count, timeout);
     return hook_poll(entries, count, timeout);
 }
@@ -325,7 +325,7 @@ EXPORTED int wrapped_poll(struct pollfd *entries, nfds_t count, int timeout)
 EXPORTED int wrapped___poll(struct pollfd *entries, nfds_t count, int timeout) __asm__("__poll");
 EXPORTED int wrapped___poll(struct pollfd *entries, nfds_t count, int timeout)
 {
-    if (__builtin_expect(!descriptors_delayed(), 1))
+    if (__builtin_expect(!descriptors_unsettled(), 1))
         return original_poll(entries, count, timeout);
     return hook_poll(entries, count, timeout);
 }
@@ -333,7 +333,7 @@ EXPORTED int wrapped___poll(struct pollfd *entries, nfds_t count, int timeout)
 EXPORTED int wrapped_ppoll(struct pollfd *entries, nfds_t count, const struct timespec *timeout, const sigset_t *mask) __asm__("ppoll");
 EXPORTED int wrapped_ppoll(struct pollfd *entries, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
 {
-    if (__builtin_expect(!descriptors_delayed(), 1))
+    if (__builtin_expect(!descriptors_unsettled(), 1))
         return original_ppoll(entries, count, timeout, mask);
     return hook_ppoll(entries, count, timeout, mask);
 }
@@ -341,7 +341,7 @@ EXPORTED int wrapped_ppoll(struct pollfd *entries, nfds_t count, const struct ti
 EXPORTED int wrapped___poll_chk(struct pollfd *entries, nfds_t count, int timeout, size_t object_size) __asm__("__poll_chk");
 EXPORTED int wrapped___poll_chk(struct pollfd *entries, nfds_t count, int timeout, size_t object_size)
 {
-    if (__builtin_expect(!descriptors_delayed(), 1))
+    if (__builtin_expect(!descriptors_unsettled(), 1))
         return original___poll_chk(entries, count, timeout, object_size);
     return hook___poll_chk(entries, count, timeout, object_size);
 }
@@ -349,7 +349,7 @@ EXPORTED int wrapped___poll_chk(struct pollfd *entries, nfds_t count, int timeou
 EXPORTED int wrapped___ppoll_chk(struct pollfd *entries, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t object_size) __asm__("__ppoll_chk");
 EXPORTED int wrapped___ppoll_chk(struct pollfd *entries, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t object_size)
 {
-    if (__builtin_expect(!descriptors_delayed(), 1))
+    if (__builtin_expect(!descriptors_unsettled(), 1))
         return original___ppoll_chk(entries, count, timeout, mask, object_size);
     return hook___ppoll_chk(entries, count, timeout, mask, object_size);
 }
@@ -357,7 +357,7 @@ EXPORTED int wrapped___ppoll_chk(struct pollfd *entries, nfds_t count, const str
 EXPORTED int wrapped_pselect(int count, fd_set *readable, fd_set *writable, fd_set *exceptional, const struct timespec *timeout, const sigset_t *mask) __asm__("pselect");
 EXPORTED int wrapped_pselect(int count, fd_set *readable, fd_set *writable, fd_set *exceptional, const struct timespec *timeout, const sigset_t *mask)
 {
-    if (__builtin_expect(!descriptors_delayed(), 1))
+    if (__builtin_expect(!descriptors_unsettled(), 1))
         return original_pselect(count, readable, writable, exceptional, timeout, mask);
     return hook_pselect(count, readable, writable, exceptional, timeout, mask);
 }
@@ -365,7 +365,7 @@ EXPORTED int wrapped_pselect(int count, fd_set *readable, fd_set *writable, fd_s
 EXPORTED int wrapped_epoll_pwait(int epoll_fd, struct epoll_event *events, int max_events, int timeout, const sigset_t *mask) __asm__("epoll_pwait");
 EXPORTED int wrapped_epoll_pwait(int epoll_fd, struct epoll_event *events, int max_events, int timeout, const sigset_t *mask)
 {
-    if (__builtin_expect(!descriptors_delayed(), 1))
+    if (__builtin_expect(!descriptors_unsettled(), 1))
         return original_epoll_pwait(epoll_fd, events, max_events, timeout, mask);
     return hook_epoll_pwait(epoll_fd, events, max_events, timeout, mask);
 }
@@ -373,9 +373,17 @@ EXPORTED int wrapped_epoll_pwait(int epoll_fd, struct epoll_event *events, int m
 EXPORTED int wrapped_epoll_pwait2(int epoll_fd, struct epoll_event *events, int max_events, const struct timespec *timeout, const sigset_t *mask) __asm__("epoll_pwait2");
 EXPORTED int wrapped_epoll_pwait2(int epoll_fd, struct epoll_event *events, int max_events, const struct timespec *timeout, const sigset_t *mask)
 {
-    if (__builtin_expect(!descriptors_delayed(), 1))
+    if (__builtin_expect(!descriptors_unsettled(), 1))
         return original_epoll_pwait2(epoll_fd, events, max_events, timeout, mask);
     return hook_epoll_pwait2(epoll_fd, events, max_events, timeout, mask);
+}
+
+EXPORTED int wrapped_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event) __asm__("epoll_ctl");
+EXPORTED int wrapped_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
+{
+    if (__builtin_expect(!descriptors_unsettled(), 1))
+        return original_epoll_ctl(epoll_fd, operation, fd, event);
+    return hook_epoll_ctl(epoll_fd, operation, fd, event);
 }
 
 EXPORTED int wrapped_dup(int fd) __asm__("dup");

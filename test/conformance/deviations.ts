@@ -242,13 +242,6 @@ export const differences: readonly Deviation[] = [
     reason: 'Connections are handed over with their first segment, and their SYN is kept for its inspection.',
     lines: ['- TCP_DEFER_ACCEPT 0, TCP_SAVE_SYN 0', '+ TCP_DEFER_ACCEPT 31, TCP_SAVE_SYN 1'],
   },
-  {
-    mode: BOTH,
-    cases: ['listen/activated_listens'],
-    reason: 'What listens already cannot be guarded; a program that calls listen() on it is told so.',
-    lines: ['- listen(fd, 8) = 0', '+ listen(fd, 8) = -1 EPROTONOSUPPORT'],
-    says: /^knockify: listen: /,
-  },
 ];
 
 /** Differences that are to go. The test prints them, and docs/conformance.md calls them what they are. */

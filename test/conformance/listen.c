@@ -415,14 +415,18 @@ CASE(handed_over, "a listener kept over exec, as nginx does when it is upgraded"
     become(listening(0, 0));
 }
 
-CASE(activated, "a listener that was made without the library, as by systemd; the program only accepts")
+CASE(activated, "a listener that was made without the library and passed on as systemd does; the program only accepts")
 {
+    char process[12];
     int fd = bound(0, 0);
     SAY(syscall(SYS_listen, fd, 8));
+    snprintf(process, sizeof(process), "%d", getpid());
+    setenv("LISTEN_PID", process, 1);
+    setenv("LISTEN_FDS", "1", 1);
     become(fd);
 }
 
-CASE(activated_listens, "the same; the program calls listen")
+CASE(activated_listens, "passed on without a word; the program calls listen")
 {
     int fd = bound(0, 0);
     SAY(syscall(SYS_listen, fd, 8));

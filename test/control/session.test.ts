@@ -244,6 +244,7 @@ describe('a listen', () => {
     { phase: 'fresh', intlen: '0', action: 'proceed', inspect: 0 },
     { phase: 'fresh', intlen: '16', action: 'proceed', inspect: 1 },
     { phase: 'guarded', intlen: '16', action: 'proceed', inspect: 1 },
+    { phase: 'listening', intlen: '16', action: 'proceed', inspect: 1 },
   ] as const;
   for (const { phase, intlen, action, inspect } of cases)
     it(`on a socket that is ${phase}, KNOCK_INTLEN=${intlen}: ${action}`, () => {
@@ -254,11 +255,11 @@ describe('a listen', () => {
     });
 
   it('that the engine cannot guard is refused with its reason', () => {
-    engine.failing = { call: 'guard', error: new EngineError('it listens already') };
+    engine.failing = { call: 'guard', error: new EngineError('it cannot be') };
     const verdict = session().receive(listenWith({ KNOCK_SECRET: 'x' }), [SOCKET]);
     expect(actionOf(verdict)).toBe('refuse');
     expect(verdict?.error).toBe(EPROTONOSUPPORT);
-    expect(textOf(verdict)).toBe('it listens already');
+    expect(textOf(verdict)).toBe('it cannot be');
   });
 
   it('is guarded once more when it listens, for the group that it may have joined', () => {

@@ -36,6 +36,10 @@ vi.mock('../../ts/sys/sequences.ts', () => ({
     state.tcp = 7;
   },
   forbidDeferral: () => calls.push('forbid'),
+  stopListening: () => {
+    calls.push('stop listening');
+    state.tcp = 7;
+  },
 }));
 
 const { KnockEngine } = await import('../../ts/engine/knock.ts');
@@ -112,11 +116,14 @@ describe('a listener', () => {
     engine.close();
   });
 
-  test('that listens already is refused', () => {
+  test('that listens already is made to listen anew, so that nobody unchecked stays in its queue', () => {
     const engine = new KnockEngine();
     state.tcp = 10;
-    expect(() => engine.guard(FD, { secret, protectedLength: 0 })).toThrow('the socket is foreign');
-    expect(calls).toEqual([]);
+    expect(engine.phase(FD)).toBe('listening');
+    engine.guard(FD, { secret, protectedLength: 0 });
+    expect(calls).toEqual(['stop listening', 'TCP_STEALTH 64']);
+    state.tcp = 10;
+    expect(engine.phase(FD)).toBe('guarded');
     engine.close();
   });
 

@@ -166,15 +166,21 @@ test('a guard outlives its engine, and the next engine knows it', async () => {
   expect(await outcomeOf(second, armed)).toBe(0);
 });
 
-test('a listener that was there before is not guarded silently', async () => {
+test('a listener that was there before stops listening, and keeps its port, to get its guard', async () => {
   const fd = await program.app.socket(AF_INET);
-  await program.app.listen(fd, 'echo');
+  const peer = peerAt(lab.client, 'ipv4', PORT + 1);
+  await program.libc.bind(fd, peer.sockaddr);
+  await program.app.listen(fd, 'idle');
   const engine = await startEngine();
   const lent = await lend(fd, engine);
-  expect(await engine.engine.phase(lent)).toBe('foreign');
-  await expect(engine.engine.guard(lent, { secret, protectedLength: 0 })).rejects.toThrow(
-    'the socket is foreign; fresh or guarded was expected',
-  );
+  expect(await engine.engine.phase(lent)).toBe('listening');
+  await engine.engine.guard(lent, { secret, protectedLength: 0 });
+  expect(await engine.engine.phase(lent)).toBe('fresh');
+  const plain = await program.app.socket(AF_INET);
+  await program.libc.connect(plain, peer.sockaddr);
+  expect(await outcomeOf(program, plain)).toBe(111);
+  const other = await program.app.socket(AF_INET);
+  await expect(program.libc.bind(other, peer.sockaddr)).rejects.toThrow('EADDRINUSE');
 });
 
 describe('closing', () => {

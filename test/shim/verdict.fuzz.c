@@ -112,7 +112,7 @@ static bool request(uint8_t which, struct session *session, struct verdict *verd
     case 0:
         return control_connect(session, 5, (const struct sockaddr *)&address, sizeof(address), verdict);
     case 1:
-        return control_listen(session, 5, verdict);
+        return control_listen(session, 5, "listen", verdict);
     case 2:
         return control_send(session, 5, parts, 2, 15, verdict);
     case 3:

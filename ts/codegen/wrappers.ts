@@ -4,7 +4,7 @@ import { argumentList, banner, parameterList, returning } from './c.ts';
 const conditions = {
   always: undefined,
   tracked: 'descriptor_tracked(fd)',
-  delayed: 'descriptors_delayed()',
+  unsettled: 'descriptors_unsettled()',
 } as const;
 
 /** The symbol is given by an assembler label: the C library's headers declare some of these names as macros or unions. */

@@ -42,7 +42,9 @@ export type SocketPhase =
   | 'armed'
   /** A listener with a guard. */
   | 'guarded'
-  /** Connecting, connected, closing or listening without us. */
+  /** A listener without a guard. */
+  | 'listening'
+  /** Connecting, connected or closing without us. */
   | 'foreign';
 
 /** What is to be known of a socket before anything is decided. */
@@ -90,7 +92,8 @@ export interface Engine {
   release(fd: number): void;
   /**
    * Guards a bound (or unbound) socket that does not listen yet, or a guarded one (and its group) anew; `previous`
-   * says how that was guarded so far, if otherwise.
+   * says how that was guarded so far, if otherwise. A listener without a guard stops listening for it: who got into its
+   * queue unchecked is reset, and it keeps its port until listen(2) is called again.
    */
   guard(fd: number, protection: Protection, previous?: Protection): void;
   /** Checks an accepted socket's first segment against its SYN (draft section 3.2). Never blocks, consumes nothing. */

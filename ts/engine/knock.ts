@@ -1,6 +1,12 @@
 import { SysError } from '../sys/error.ts';
 import { getBytes, setBytes, setInt, writeIsn } from '../sys/libc.ts';
-import { type Forgotten, forbidDeferral, readForgotten, undoDeferral } from '../sys/sequences.ts';
+import {
+  type Forgotten,
+  forbidDeferral,
+  readForgotten,
+  stopListening,
+  undoDeferral,
+} from '../sys/sequences.ts';
 import { deferConnect } from './deferral.ts';
 import {
   type ArmedToken,
@@ -81,7 +87,7 @@ export class KnockEngine implements Engine {
       case TCP_STATE.synSent:
         return phase === 'deferred' ? 'deferred' : 'foreign';
       case TCP_STATE.listen:
-        return phase === 'guarded' ? 'guarded' : 'foreign';
+        return phase === 'guarded' ? 'guarded' : 'listening';
       default:
         return 'foreign';
     }
@@ -110,8 +116,7 @@ export class KnockEngine implements Engine {
     const phase = this.#expect(fd, 'fresh', 'armed', 'deferred');
     const { forgotten, numbered } = this.#recall(fd);
     // What was set since counts, but for TCP_MAXSEG, which can't be read now.
-    if (phase === 'deferred')
-      undoDeferral(fd, { ...readForgotten(fd), maxSegment: forgotten.maxSegment });
+    if (phase === 'deferred') undoDeferral(fd, { ...readForgotten(fd), maxSegment: forgotten.maxSegment });
     // Tried without the privilege too: a connect that found no route left no number, and with one the peer refuses.
     if (numbered) takeNumberAway(fd);
     this.#remember(fd, { phase: 'armed', numbered: true });
@@ -143,7 +148,9 @@ export class KnockEngine implements Engine {
     if (protectedLength > LONGEST_PROTECTED) {
       throw new EngineError(`the kernel protects at most ${LONGEST_PROTECTED} bytes, not ${protectedLength}`);
     }
-    if (this.#expect(fd, 'fresh', 'guarded') === 'guarded' && previous === undefined) return;
+    const phase = this.#expect(fd, 'fresh', 'guarded', 'listening');
+    if (phase === 'guarded' && previous === undefined) return;
+    if (phase === 'listening') stopListening(fd);
     setBytes(fd, 'TCP_STEALTH', secret);
     if (protectedLength > 0) setInt(fd, 'TCP_STEALTH_INTEGRITY_LEN', protectedLength);
     this.#remember(fd, { phase: 'guarded' });

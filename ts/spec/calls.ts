@@ -16,9 +16,9 @@ export interface CallSpec {
   readonly origin: 'thesis' | 'further';
   /**
    * When the C function `hook_<name>` runs instead of the original: always; when the descriptor in the parameter
-   * `fd` is tracked; or when any connect of this process is delayed.
+   * `fd` is tracked; or when this process has a connect that is delayed, or a listener that may lack its guard.
    */
-  readonly when: 'always' | 'tracked' | 'delayed';
+  readonly when: 'always' | 'tracked' | 'unsettled';
   /** Other symbols of the C library for the same call. */
   readonly aliases?: readonly string[];
   /** The hook of another call with the same signature but for trailing parameters, which it drops. */
@@ -113,10 +113,11 @@ const rights = {
   untracked: straight,
 } as const;
 const waits = {
-  when: 'delayed',
-  before: 'waits two seconds, then explains on stderr which connect still waits for how many bytes',
+  when: 'unsettled',
+  before:
+    'has a listener guarded that came with the program; waits two seconds, then explains on stderr which connect still waits for how many bytes',
   after: 'nothing: the kernel reports a delayed connect as writable and not readable by itself',
-  untracked: 'straight to the original where no connect of this process is delayed',
+  untracked: 'straight to the original where nothing of this process is delayed or unguarded',
 } as const;
 const copies = {
   when: 'always',
@@ -236,7 +237,8 @@ export const calls: readonly CallSpec[] = [
     parameters: [fd, ...addressOut],
     origin: 'further',
     when: 'always',
-    before: 'nothing',
+    before:
+      'has a listener guarded that listened before the program had it; fails with EPROTONOSUPPORT if that is impossible',
     after:
       'guarded with integrity: has the connection inspected, and resets it and takes the next one if it fails; EINTR where a program that was told of that connection would block',
     untracked: 'the original, then forgets what the new number stood for',
@@ -247,7 +249,7 @@ export const calls: readonly CallSpec[] = [
     parameters: [fd, ...addressOut, flags],
     origin: 'further',
     when: 'always',
-    before: 'nothing',
+    before: 'as accept',
     after: 'as accept',
     untracked: 'as accept',
   },
@@ -438,6 +440,20 @@ export const calls: readonly CallSpec[] = [
     parameters: [...epoll, timespec, mask],
     origin: 'further',
     ...waits,
+  },
+  {
+    name: 'epoll_ctl',
+    returns: 'int',
+    parameters: [
+      { type: 'int', name: 'epoll_fd' },
+      { type: 'int', name: 'operation' },
+      fd,
+      { type: 'struct epoll_event *', name: 'event' },
+    ],
+    origin: 'further',
+    ...waits,
+    before: 'has a listener guarded that came with the program',
+    after: 'nothing',
   },
   { name: 'dup', returns: 'int', parameters: [fd], origin: 'further', ...copies },
   {

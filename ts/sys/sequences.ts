@@ -16,6 +16,7 @@ interface Native {
   readonly defer: Sequence;
   readonly undoDeferral: Sequence;
   readonly forbidDeferral: Sequence;
+  readonly stopListening: Sequence;
   readonly prepare: Sequence;
   readonly arm: Sequence;
   readonly settle: Sequence;
@@ -120,6 +121,11 @@ export function undoDeferral(fd: number, { maxSegment, windowClamp, quickAck }: 
 /** Clears the options of a deferral that is over. */
 export function forbidDeferral(fd: number): void {
   run(native.forbidDeferral, fd, deferral);
+}
+
+/** Takes a listener back to where it was before listen(2), still bound. Who is in its queue is reset. */
+export function stopListening(fd: number): void {
+  run(native.stopListening, fd, deferral);
 }
 
 /** What a preparation reads besides the socket, by descriptor. */

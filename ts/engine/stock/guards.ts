@@ -28,6 +28,11 @@ export class Guards {
     this.#firstSegments = firstSegments;
   }
 
+  /** Loads what `attach` needs. */
+  prepare(protection: Protection): void {
+    this.#load(protection);
+  }
+
   /** Attaches the guard. The socket must not listen yet: after that the kernel wouldn't take it. */
   attach(fd: number, protection: Protection): void {
     const integrity = protection.protectedLength > 0;

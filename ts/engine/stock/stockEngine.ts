@@ -15,6 +15,7 @@ import {
   prepare,
   type Sources,
   settle,
+  stopListening,
   undoDeferral,
 } from '../../sys/sequences.ts';
 import { blackholeError, explained, notDelayedError } from '../deferral.ts';
@@ -66,7 +67,7 @@ function phaseOf(state: number, { phase, seen }: Mark): SocketPhase {
     case TCP_STATE.synSent:
       return phase === PHASE.hold ? 'deferred' : 'foreign';
     case TCP_STATE.listen:
-      return phase === PHASE.guarded ? 'guarded' : 'foreign';
+      return phase === PHASE.guarded ? 'guarded' : 'listening';
     default:
       return 'foreign';
   }
@@ -200,11 +201,15 @@ export class StockEngine implements Engine {
   }
 
   guard(fd: number, protection: Protection, previous = protection): void {
-    this.#expect(fd, 'fresh', 'guarded');
-    if (tcpState(fd) === TCP_STATE.listen) {
+    const phase = this.#expect(fd, 'fresh', 'guarded', 'listening');
+    if (phase === 'guarded') {
       this.#guards.replace(fd, protection, previous);
       return;
     }
+    // Prepared first: should that fail, the listener stays as it was.
+    this.#guards.prepare(protection);
+    // The kernel puts no reuseport program on a socket that listens and is in no group.
+    if (phase === 'listening') stopListening(fd);
     this.#guards.attach(fd, protection);
     this.#marks.write(fd, { phase: PHASE.guarded });
   }
