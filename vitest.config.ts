@@ -16,8 +16,8 @@ export default defineConfig({
   test: {
     // ffi-napi crashes when a worker thread that loaded it ends.
     pool: 'forks',
-    // The lab tests share two cores and one kernel: files run one after another.
-    fileParallelism: false,
+    // Each lab has namespaces of its own, and waits more than it computes.
+    maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     projects: [
