@@ -1,10 +1,13 @@
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Control, controlCommand, startControl } from './control.ts';
+import { type Control, controlCommand, KNOCKIFY, startControl } from './control.ts';
 import { type Host, inside, type Lab, openLab } from './netns.ts';
 import {
   type Knock,
+  LIBRARY,
   type Program,
   PYTHON,
   REPOSITORY,
@@ -34,6 +37,22 @@ const UNPRIVILEGED = [
 ];
 /** CAP_NET_ADMIN is bit 12, CAP_BPF bit 39 (linux/capability.h). */
 const TWO_CAPABILITIES = ((1n << 12n) | (1n << 39n)).toString(16).padStart(16, '0');
+
+/** Uses the library without LD_PRELOAD. */
+const LINKED = `
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/socket.h>
+int main(void)
+{
+    int failed = listen(socket(AF_INET, SOCK_STREAM, 0), 1);
+    printf("%s, secure %lu\\n", failed ? strerror(errno) : "listens", getauxval(AT_SECURE));
+    return 0;
+}
+`;
 
 let lab: Lab;
 let client: Control;
@@ -105,6 +124,19 @@ test('has no more privileges than it needs, and nobody of its user can look into
   expect(readFileSync(`/proc/${service()}/limits`, 'latin1')).toMatch(/^Max core file size\s+0\s+0\s/m);
 });
 
+test('is all that the doctor asks for', async () => {
+  const doctor = [process.execPath, KNOCKIFY, 'doctor'];
+  const env = { KNOCK_CONTROL: socket, KNOCK_SECRET: SECRET };
+  const outcome = await run(lab.server, [...UNPRIVILEGED, ...doctor], { env });
+  expect(outcome.status, outcome.stdout).toBe(0);
+  expect(outcome.stdout).toContain(
+    `capabilities: user ${NOBODY} with CAP_NET_ADMIN and CAP_BPF, and no others`,
+  );
+  expect((await run(lab.server, doctor, { env })).stdout).toMatch(
+    /user 0 with .* and \d+ others that are not needed/,
+  );
+});
+
 test('is closed to other processes of its user, even with its capabilities', async () => {
   const look = (pid: number) => run(lab.server, [...UNPRIVILEGED, 'cat', `/proc/${pid}/environ`]);
   expect(await look(service())).toMatchObject({ status: 1, stdout: '' });
@@ -130,6 +162,34 @@ test('serves the users alone that it was told to', async () => {
   expect(refused.stderr).toContain('user 4712 may not use this control process');
   expect(refused.stderr).toContain('Protocol not supported');
   await picky.stop();
+});
+
+test('under AT_SECURE the library heeds neither the environment nor the rc file', async () => {
+  const source = `${lab.directory}/linked.c`;
+  writeFileSync(source, LINKED);
+  const build = (name: string) => {
+    const program = `${lab.directory}/${name}`;
+    const library = dirname(LIBRARY);
+    execFileSync('gcc', [source, '-o', program, `-L${library}`, '-lknockify', `-Wl,-rpath,${library}`]);
+    return program;
+  };
+  const home = `${lab.directory}/home`;
+  mkdirSync(home);
+  writeFileSync(`${home}/.knockrc`, `KNOCK_SECRET=${SECRET}\n`, { mode: 0o600 });
+  chownSync(`${home}/.knockrc`, NOBODY, NOBODY);
+  const as = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'];
+  const attempt = (program: string, secret: Record<string, string>) =>
+    run(lab.server, [...as, program], { env: { KNOCK_CONTROL: socket, HOME: home, ...secret } });
+  const ordinary = build('ordinary');
+  const privileged = build('privileged');
+  // A file capability makes the program AT_SECURE for whoever does not have it already.
+  execFileSync('setcap', ['cap_sys_nice+ep', privileged]);
+  for (const secret of [{ KNOCK_SECRET: SECRET }, {}]) {
+    expect(await attempt(ordinary, secret)).toMatchObject({ stdout: 'listens, secure 0\n', stderr: '' });
+    const refused = await attempt(privileged, secret);
+    expect(refused.stdout).toBe('Protocol not supported, secure 1\n');
+    expect(refused.stderr).toContain('no control process at /run/knockify/control.sock');
+  }
 });
 
 test('names an unknown user before it starts', async () => {

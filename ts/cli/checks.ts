@@ -3,7 +3,7 @@ import { homedir, release } from 'node:os';
 import { join } from 'node:path';
 import type { Settings } from '../config/settings.ts';
 import { fingerprint } from '../stealth/secret.ts';
-import { missingCapabilities } from '../sys/capabilities.ts';
+import { countCapabilities, missingCapabilities } from '../sys/capabilities.ts';
 import { bad, type Finding, failure, note, ok } from './finding.ts';
 import { loadLocalPolicy, loadLocalSettings } from './localPolicy.ts';
 import { type Environment, findLibrary, preloadVariable, proveLoads } from './preload.ts';
@@ -43,9 +43,15 @@ export const CHECKS: readonly Check[] = [
   { name: 'secret', look: secret },
 ];
 
+const NEEDED = ['CAP_NET_ADMIN', 'CAP_BPF'] as const;
+
 function capabilities({ reach }: Surroundings): Finding {
-  const missing = missingCapabilities(['CAP_NET_ADMIN', 'CAP_BPF']).join(' and ');
-  if (missing === '') return ok('CAP_NET_ADMIN and CAP_BPF');
+  const missing = missingCapabilities(NEEDED).join(' and ');
+  const more = countCapabilities() - NEEDED.length;
+  const user = `user ${process.geteuid?.()}`;
+  if (missing === '' && more <= 0) return ok(`${user} with ${NEEDED.join(' and ')}, and no others`);
+  if (missing === '')
+    return ok(`${user} with ${NEEDED.join(' and ')}, and ${more} others that are not needed`);
   if (reach.state === 'serves') return note(`no ${missing}; the control process has what it needs`);
   return bad(
     `no ${missing}, and no control process that has`,
