@@ -19,6 +19,7 @@
         "shim/log.c",
         "shim/memory.c",
         "shim/options.c",
+        "shim/patience.c",
         "shim/receive.c",
         "shim/request.c",
         "shim/rights.c",

@@ -5,18 +5,19 @@
 #include "generated/originals.h"
 #include "log.h"
 #include "memory.h"
+#include "patience.h"
 #include "request.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
-
-enum { TIMEOUT_SECONDS = 5 };
 
 static struct message_header header(enum message_id id)
 {
@@ -50,25 +51,47 @@ static bool broken(struct session *session, const char *what, int error)
     return false;
 }
 
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+// What is left, for a timeout of which 0 would mean none at all. A signal's handler does not begin the wait anew.
+static struct timespec rest(const struct session *session)
+{
+    int64_t left = session->until_ns - now_ns();
+    left = left < 1000 ? 1000 : left;
+    return (struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+}
+
+// For connect and sendmsg, which wait while the control process has more before it than it takes.
+static void limit_sending(const struct session *session)
+{
+    struct timespec left = rest(session);
+    struct timeval limit = {.tv_sec = left.tv_sec, .tv_usec = left.tv_nsec / 1000};
+    original_setsockopt(session->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+}
+
 static bool open_session(struct session *session)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct timeval patience = {.tv_sec = TIMEOUT_SECONDS};
     const char *path = socket_path();
     session->fd = -1;
     session->quiet = session->listens = false;
+    session->until_ns = now_ns() + patience_ns();
     if (strlen(path) >= sizeof(address.sun_path))
         return broken(session, "cannot name", ENAMETOOLONG);
     strcpy(address.sun_path, path);
     session->fd = original_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (session->fd < 0)
         return broken(session, "cannot reach", errno);
-    original_setsockopt(session->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    original_setsockopt(session->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     int connected;
-    do
+    do {
+        limit_sending(session);
         connected = original_connect(session->fd, (struct sockaddr *)&address, sizeof(address));
-    while (connected < 0 && errno == EINTR);
+    } while (connected < 0 && errno == EINTR);
     return connected == 0 || broken(session, "cannot reach", errno);
 }
 
@@ -103,9 +126,8 @@ static bool transmit(struct session *session, struct request *request)
         memcpy(CMSG_DATA(rights), request->descriptors, length);
     }
     ssize_t sent;
-    do
-        sent = original_sendmsg(session->fd, &message, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
+    while ((sent = original_sendmsg(session->fd, &message, MSG_NOSIGNAL)) < 0 && errno == EINTR)
+        limit_sending(session);
     return sent >= 0 || broken(session, "cannot send to", errno);
 }
 
@@ -118,12 +140,24 @@ static bool well_formed(const struct verdict *verdict, size_t length)
            sizeof(*head) + head->text_length + head->prefix_length + head->path_length == length;
 }
 
+static bool answer_comes(const struct session *session)
+{
+    struct pollfd entry = {.fd = session->fd, .events = POLLIN};
+    for (;;) {
+        struct timespec left = rest(session);
+        int ready = original_ppoll(&entry, 1, &left, NULL);
+        if (ready > 0)
+            return true;
+        if (ready == 0)
+            errno = EAGAIN;
+        if (errno != EINTR)
+            return false;
+    }
+}
+
 static bool receive(struct session *session, struct verdict *verdict)
 {
-    ssize_t length;
-    do
-        length = original_recv(session->fd, verdict, sizeof(*verdict), 0);
-    while (length < 0 && errno == EINTR);
+    ssize_t length = answer_comes(session) ? original_recv(session->fd, verdict, sizeof(*verdict), MSG_DONTWAIT) : -1;
     if (length <= 0)
         return broken(session, "lost", length < 0 ? errno : ECONNRESET);
     if (!well_formed(verdict, (size_t)length))
@@ -173,6 +207,7 @@ static bool ask_with_settings(struct session *session, struct request *request, 
     *rc_path_length = (uint32_t)strlen(settings.rc_path);
     *rc_error = settings.rc_error;
     settings_append_rc(request, &settings);
+    patience_read(settings.rc);
     bool answered = ask(session, request, verdict);
     settings_close_rc(&settings);
     return answered;
@@ -249,6 +284,7 @@ bool control_report(struct session *session, int error)
     request_append(&request, &message, sizeof(message));
     // A connect is done, and a control process that went away meanwhile changes nothing.
     session->quiet = !session->listens;
+    session->until_ns = now_ns() + patience_ns();
     if (!transmit(session, &request))
         return blamed;
     if (receive(session, &verdict))

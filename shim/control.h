@@ -11,6 +11,7 @@
 
 struct session {
     int fd;
+    int64_t until_ns; // CLOCK_MONOTONIC; when to wait no longer
     bool quiet;       // a lost session needs no explanation any more
     bool listens;     // without an answer to its report, the listener counts as unguarded
     const char *call; // the overridden call, for messages

@@ -19,6 +19,7 @@ const NOTHING: Settings = {
   replay: undefined,
   targets: undefined,
   logLevel: undefined,
+  timeout: undefined,
 };
 const LENT: Policy = {
   secret: padSecret(Buffer.from('lent')),
@@ -39,6 +40,7 @@ test('POLICY_KEYS has every name and alias once', () => {
       'KNOCK_REPLAY',
       'KNOCK_SECRET',
       'KNOCK_TARGETS',
+      'KNOCK_TIMEOUT',
     ].sort(),
   );
 });

@@ -92,6 +92,7 @@ describe('numbers and targets', () => {
       replay: undefined,
       targets: undefined,
       logLevel: undefined,
+      timeout: undefined,
     };
     expect(read({})).toEqual(nothing);
     expect(read({ PATH: '/bin', KNOCK_CONTROL: '/run/x' }, '')).toEqual(nothing);
@@ -105,6 +106,7 @@ describe('numbers and targets', () => {
     ['KNOCK_LOGLVL', '0', 'logLevel', 0],
     ['KNOCK_LOGLVL', '3', 'logLevel', 3],
     ['KNOCK_TARGETS', ':22', 'targets', [{ port: 22 }]],
+    ['KNOCK_TIMEOUT', '60', 'timeout', 60],
     ['KNOCK_REPLAY', 'allow', 'replay', 'allow'],
     ['KNOCK_REPLAY', 'reject', 'replay', 'reject'],
   ] as const)('%s=%s', (key, value, field, expected) => {
@@ -121,6 +123,9 @@ describe('numbers and targets', () => {
     ['KNOCK_INTLEN', '', 'empty', 'from 0 to 1024'],
     ['KNOCK_LOGLVL', '4', 'out of range', 'from 0 to 3'],
     ['KNOCK_LOGLVL', 'debug', 'not a whole number', 'from 0 to 3'],
+    ['KNOCK_TIMEOUT', '0', 'out of range', 'seconds from 1 to 60'],
+    ['KNOCK_TIMEOUT', '61', 'out of range', 'seconds from 1 to 60'],
+    ['KNOCK_TIMEOUT', '2.5', 'not a whole number', 'seconds from 1 to 60'],
     ['KNOCK_TARGETS', '', 'empty', 'ADDR[/PREFIX][:PORT]'],
     ['KNOCK_TARGETS', ':22,host', 'target 2', 'ADDR[/PREFIX][:PORT]'],
   ])('refuses %s=%s and names key, origin, value and rule', (key, value, why, rule) => {

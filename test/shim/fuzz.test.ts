@@ -10,9 +10,15 @@ import { actions } from '../../ts/spec/messages.ts';
 import { scaled } from '../lab/scale.ts';
 
 const RUNS = scaled(50_000, 2_000_000);
-const SOURCES = ['control.c', 'environment.c', 'log.c', 'memory.c', 'request.c', 'generated/originals.c'].map(
-  (name) => `../../shim/${name}`,
-);
+const SOURCES = [
+  'control.c',
+  'environment.c',
+  'log.c',
+  'memory.c',
+  'patience.c',
+  'request.c',
+  'generated/originals.c',
+].map((name) => `../../shim/${name}`);
 /** How verdict.fuzz.c is told which request it is that the answer answers. */
 const REQUESTS = 5;
 const HEADED = 0x80;

@@ -63,6 +63,12 @@ static ssize_t fake_recv(int fd, void *data, size_t length, int flags)
     return (ssize_t)next_datagram(data, length);
 }
 
+static int fake_ppoll(struct pollfd *entries, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
+{
+    (void)entries, (void)timeout, (void)mask;
+    return (int)count;
+}
+
 static ssize_t fake_write(int fd, const void *data, size_t length)
 {
     (void)fd;
@@ -96,6 +102,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     original_socket = fake_socket;
     original_connect = fake_connect;
     original_sendmsg = fake_sendmsg;
+    original_ppoll = fake_ppoll;
     original_recv = fake_recv;
     original_close = fake_close;
     original_write = fake_write;

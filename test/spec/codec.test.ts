@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import * as keys from '../../ts/config/keys.ts';
 import { POLICY_KEYS } from '../../ts/config/policy.ts';
 import {
   decode,
@@ -9,7 +10,13 @@ import {
   type Message,
   ProtocolError,
 } from '../../ts/spec/codec.ts';
-import { type FieldSpec, messages, settingVariables } from '../../ts/spec/messages.ts';
+import {
+  DEFAULT_TIMEOUT,
+  type FieldSpec,
+  LONGEST_TIMEOUT,
+  messages,
+  settingVariables,
+} from '../../ts/spec/messages.ts';
 
 function anyValue(field: FieldSpec): fc.Arbitrary<number | Uint8Array> {
   switch (field.type) {
@@ -97,5 +104,6 @@ describe('the control protocol codec', () => {
 
   it('hands over just the environment variables that make a policy', () => {
     expect([...settingVariables].sort()).toEqual([...POLICY_KEYS].sort());
+    expect([DEFAULT_TIMEOUT, LONGEST_TIMEOUT]).toEqual([keys.DEFAULT_TIMEOUT, keys.LONGEST_TIMEOUT]);
   });
 });

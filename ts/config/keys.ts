@@ -10,6 +10,10 @@ export const DEFAULT_LOG_LEVEL: LogLevel = 1;
 /** Longest protected payload, in bytes. The draft limits it to the first segment. */
 export const MAX_PROTECTED_LENGTH = 1024;
 
+/** KNOCK_TIMEOUT, in seconds. */
+export const DEFAULT_TIMEOUT = 5;
+export const LONGEST_TIMEOUT = 60;
+
 /** One setting: all that parsing, messages and documentation know of it. */
 export interface KeySpec<T> {
   readonly name: string;
@@ -103,8 +107,20 @@ const logLevel: KeySpec<LogLevel> = {
   parse: (value, refuse) => parseNumber(value, 3, refuse) as LogLevel,
 };
 
+const timeout: KeySpec<number> = {
+  name: 'KNOCK_TIMEOUT',
+  aliases: [],
+  confidential: false,
+  default: String(DEFAULT_TIMEOUT),
+  rule: `a whole number of seconds from 1 to ${LONGEST_TIMEOUT}`,
+  example: '2',
+  description:
+    'How long a program waits for the control process before its call fails with EPROTONOSUPPORT, in seconds.',
+  parse: (value, refuse) => parseNumber(value, LONGEST_TIMEOUT, refuse, 1),
+};
+
 /** Every setting, by the name of its field in `Settings`. */
-export const KEYS = { secret, protectedLength, replay, targets, logLevel } as const;
+export const KEYS = { secret, protectedLength, replay, targets, logLevel, timeout } as const;
 
 /** The same as a list, in the order of the documentation. */
 export const KEY_LIST: readonly KeySpec<unknown>[] = Object.values(KEYS);
@@ -119,10 +135,10 @@ export function keyNamed(name: string): KeySpec<unknown> | undefined {
   return KEY_LIST.find((spec) => namesOf(spec).includes(name));
 }
 
-function parseNumber(value: Uint8Array, max: number, refuse: Refuse): number {
+function parseNumber(value: Uint8Array, max: number, refuse: Refuse, min = 0): number {
   const text = Buffer.from(value).toString('latin1');
   if (!/^\d+$/.test(text)) refuse('it is not a whole number');
   const number = Number(text);
-  if (number > max) refuse('it is out of range');
+  if (number < min || number > max) refuse('it is out of range');
   return number;
 }

@@ -21,6 +21,8 @@ export interface Settings {
   readonly replay: Replay | undefined;
   readonly targets: Targets | undefined;
   readonly logLevel: LogLevel | undefined;
+  /** Seconds. */
+  readonly timeout: number | undefined;
 }
 
 /** One value that was found, under the proper name or an alias. */
@@ -47,6 +49,7 @@ export function readSettings(raw: RawSettings): Settings {
     replay: read(KEYS.replay),
     targets: read(KEYS.targets),
     logLevel: read(KEYS.logLevel),
+    timeout: read(KEYS.timeout),
   };
 }
 

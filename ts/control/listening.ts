@@ -8,7 +8,7 @@ import { refuse, UNKNOWN_LOG_LEVEL, type Verdict, verdict } from './verdict.ts';
 
 /**
  * How long an accepted connection may take for its first segment. Only with SYN cookies is a connection accepted
- * before that has arrived, and then it is on its way. The library waits no longer than 5 seconds. Milliseconds.
+ * before that has arrived, and then it is on its way. The library waits no longer than KNOCK_TIMEOUT. Milliseconds.
  */
 const FIRST_SEGMENT_WITHIN = 2000;
 

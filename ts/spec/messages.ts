@@ -30,6 +30,10 @@ export const DEFAULT_SOCKET = '/run/knockify/control.sock';
 /** Longest KNOCK_INTLEN, and so the most payload that a send request carries. */
 export const MAX_PROTECTED_LENGTH = 1024;
 
+/** KNOCK_TIMEOUT, in seconds: how long the shim waits for the control process, and the longest that may be. */
+export const DEFAULT_TIMEOUT = 5;
+export const LONGEST_TIMEOUT = 60;
+
 /** `sizeof(struct sockaddr_in6)`, the longest address of a TCP socket. */
 export const SOCKADDR_SIZE = 28;
 
@@ -42,6 +46,7 @@ export const settingVariables = [
   'KNOCK_LOGLVL',
   'KNOCK_TARGETS',
   'KNOCK_REPLAY',
+  'KNOCK_TIMEOUT',
 ] as const;
 
 /** What the control process tells the shim to do. */
