@@ -59,6 +59,7 @@ enum { TYPE_MASK = 0xf }; // SOCK_TYPE_MASK of the kernel: the rest are flags
 int hook_socket(int domain, int type, int protocol)
 {
     int fd = original_socket(domain, type, protocol);
+    log_descriptor_replaced(fd, false);
     if (fd < 0 || (domain != AF_INET && domain != AF_INET6) || (type & TYPE_MASK) != SOCK_STREAM)
         return fresh(fd);
     descriptor_expect(fd, false);
@@ -92,6 +93,13 @@ static int copied(int from, int to)
     return to;
 }
 
+// To a number that the program named.
+static int moved(int from, int to)
+{
+    log_descriptor_replaced(to, true);
+    return copied(from, to);
+}
+
 int hook_dup(int fd)
 {
     return copied(fd, original_dup(fd));
@@ -99,12 +107,12 @@ int hook_dup(int fd)
 
 int hook_dup2(int fd, int target)
 {
-    return copied(fd, original_dup2(fd, target));
+    return moved(fd, original_dup2(fd, target));
 }
 
 int hook_dup3(int fd, int target, int flags)
 {
-    return copied(fd, original_dup3(fd, target, flags));
+    return moved(fd, original_dup3(fd, target, flags));
 }
 
 int hook_fcntl(int fd, int command, long word)

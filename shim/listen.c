@@ -131,6 +131,7 @@ int hook_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
         int accepted = flags ? original_accept4(fd, address, size, flags) : original_accept(fd, address, size);
         if (accepted < 0)
             return -1;
+        log_descriptor_replaced(accepted, false);
         if (descriptor_tracked(accepted))
             descriptor_forget(accepted);
         if (!inspect || inspection_passed(accepted, fd)) {

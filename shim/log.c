@@ -5,7 +5,6 @@
 #include "generated/originals.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -21,14 +20,43 @@
 static _Atomic unsigned int known_level = LOG_UNKNOWN;
 static dev_t stderr_device;
 static ino_t stderr_inode;
+static _Atomic bool stderr_moved = true; // to where it is at the first look
+
+static bool same_place(const struct stat *status)
+{
+    if (atomic_exchange(&stderr_moved, false)) {
+        stderr_device = status->st_dev;
+        stderr_inode = status->st_ino;
+    }
+    return status->st_dev == stderr_device && status->st_ino == stderr_inode;
+}
+
+// A service of inetd has its client at number 2.
+static bool leads_outside(const struct stat *status)
+{
+    int domain = AF_UNSPEC;
+    socklen_t size = sizeof(domain);
+    return S_ISSOCK(status->st_mode) &&
+           (original_getsockopt(STDERR_FILENO, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || domain != AF_UNIX);
+}
+
+// A daemon that closed its standard descriptors may have a connection, a terminal or a database there.
+static bool stderr_usable(void)
+{
+    struct stat status;
+    return fstat(STDERR_FILENO, &status) == 0 && same_place(&status) && !leads_outside(&status);
+}
 
 __attribute__((constructor)) static void remember_stderr(void)
 {
-    struct stat status;
-    if (fstat(STDERR_FILENO, &status) == 0) {
-        stderr_device = status.st_dev;
-        stderr_inode = status.st_ino;
-    }
+    stderr_usable();
+    atomic_store(&stderr_moved, false);
+}
+
+void log_descriptor_replaced(int fd, bool deliberately)
+{
+    if (fd == STDERR_FILENO)
+        atomic_store(&stderr_moved, deliberately);
 }
 
 void log_set_level(unsigned int level)
@@ -43,23 +71,6 @@ static unsigned int current_level(void)
         return level;
     const char *text = environment("KNOCK_LOGLVL");
     return text && text[0] >= '0' && text[0] <= '3' && text[1] == '\0' ? (unsigned int)(text[0] - '0') : LOG_ERRORS;
-}
-
-// A daemon that closed its standard descriptors may have a connection or a database at number 2.
-static bool stderr_usable(void)
-{
-    struct stat status;
-    if (fstat(STDERR_FILENO, &status) < 0)
-        return false;
-    if (status.st_dev == stderr_device && status.st_ino == stderr_inode)
-        return true;
-    if (S_ISCHR(status.st_mode) || S_ISFIFO(status.st_mode))
-        return true;
-    if (S_ISREG(status.st_mode))
-        return original_fcntl(STDERR_FILENO, F_GETFL, 0) & O_APPEND;
-    int domain = AF_UNSPEC;
-    socklen_t size = sizeof(domain);
-    return original_getsockopt(STDERR_FILENO, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
 }
 
 // A broken pipe at the other end is no reason to end the program with SIGPIPE.

@@ -4,6 +4,7 @@
 #include "delayed.h"
 #include "descriptors.h"
 #include "generated/originals.h"
+#include "log.h"
 #include "socket.h"
 
 #include <errno.h>
@@ -68,6 +69,15 @@ FILE *hook_fdopen(int fd, const char *mode)
     if (stream)
         stream->_fileno = fd; // fileno() gives it out, and nothing in a stream of ours uses it
     return stream;
+}
+
+// A stream that the program reopens keeps its number, if it can; stderr's is where our lines go.
+FILE *hook_freopen(const char *path, const char *mode, FILE *stream)
+{
+    FILE *moved = original_freopen(path, mode, stream);
+    if (moved)
+        log_descriptor_replaced(moved->_fileno, true);
+    return moved;
 }
 
 extern int __vsnprintf_chk(char *text, size_t size, int flag, size_t object_size, const char *format, va_list arguments);

@@ -196,6 +196,16 @@ static int find_fdopen(void)
     return found != NULL;
 }
 
+static FILE *resolve_freopen(const char *path, const char *mode, FILE *stream);
+FILE *(*_Atomic original_freopen)(const char *path, const char *mode, FILE *stream) = resolve_freopen;
+static int find_freopen(void)
+{
+    void *found = dlsym(RTLD_NEXT, "freopen");
+    if (found)
+        original_freopen = (FILE *(*)(const char *path, const char *mode, FILE *stream))found;
+    return found != NULL;
+}
+
 static ssize_t resolve_sendfile(int fd, int source, off_t *offset, size_t length);
 ssize_t (*_Atomic original_sendfile)(int fd, int source, off_t *offset, size_t length) = resolve_sendfile;
 static int find_sendfile(void)
@@ -647,6 +657,15 @@ static FILE *resolve_fdopen(int fd, const char *mode)
     return original_fdopen(fd, mode);
 }
 
+static FILE *resolve_freopen(const char *path, const char *mode, FILE *stream)
+{
+    if (!find_freopen()) {
+        errno = ENOSYS;
+        return NULL;
+    }
+    return original_freopen(path, mode, stream);
+}
+
 static ssize_t resolve_sendfile(int fd, int source, off_t *offset, size_t length)
 {
     if (!find_sendfile()) {
@@ -924,6 +943,7 @@ void originals_resolve(void)
     find_vdprintf();
     find___vdprintf_chk();
     find_fdopen();
+    find_freopen();
     find_sendfile();
     find_splice();
     find_read();

@@ -34,6 +34,7 @@ extern ssize_t (*_Atomic original_pwritev2)(int fd, const struct iovec *parts, i
 extern int (*_Atomic original_vdprintf)(int fd, const char *format, va_list arguments);
 extern int (*_Atomic original___vdprintf_chk)(int fd, int flag, const char *format, va_list arguments);
 extern FILE *(*_Atomic original_fdopen)(int fd, const char *mode);
+extern FILE *(*_Atomic original_freopen)(const char *path, const char *mode, FILE *stream);
 extern ssize_t (*_Atomic original_sendfile)(int fd, int source, off_t *offset, size_t length);
 extern ssize_t (*_Atomic original_splice)(int source, off_t *source_offset, int target, off_t *target_offset, size_t length, unsigned int flags);
 extern ssize_t (*_Atomic original_read)(int fd, void *data, size_t length);
@@ -85,6 +86,7 @@ ssize_t hook_pwritev2(int fd, const struct iovec *parts, int count, off_t offset
 int hook_vdprintf(int fd, const char *format, va_list arguments);
 int hook___vdprintf_chk(int fd, int flag, const char *format, va_list arguments);
 FILE *hook_fdopen(int fd, const char *mode);
+FILE *hook_freopen(const char *path, const char *mode, FILE *stream);
 ssize_t hook_sendfile(int fd, int source, off_t *offset, size_t length);
 ssize_t hook_splice(int source, off_t *source_offset, int target, off_t *target_offset, size_t length, unsigned int flags);
 ssize_t hook_read(int fd, void *data, size_t length);

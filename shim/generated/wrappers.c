@@ -216,6 +216,18 @@ EXPORTED FILE *wrapped__IO_fdopen(int fd, const char *mode)
     return hook_fdopen(fd, mode);
 }
 
+EXPORTED FILE *wrapped_freopen(const char *path, const char *mode, FILE *stream) __asm__("freopen");
+EXPORTED FILE *wrapped_freopen(const char *path, const char *mode, FILE *stream)
+{
+    return hook_freopen(path, mode, stream);
+}
+
+EXPORTED FILE *wrapped_freopen64(const char *path, const char *mode, FILE *stream) __asm__("freopen64");
+EXPORTED FILE *wrapped_freopen64(const char *path, const char *mode, FILE *stream)
+{
+    return hook_freopen(path, mode, stream);
+}
+
 EXPORTED ssize_t wrapped_sendfile(int fd, int source, off_t *offset, size_t length) __asm__("sendfile");
 EXPORTED ssize_t wrapped_sendfile(int fd, int source, off_t *offset, size_t length)
 {

@@ -265,6 +265,59 @@ CASE(without_standard, "0, 1 and 2 closed: no line of the library gets into the 
     printf("descriptors %d %d %d, got %ld\n", fd, two, three, got);
 }
 
+CASE(standard_reused, "2 closed and reused by a Unix socket, a pipe and a file: no line of the library gets there")
+{
+    int pair[2], ends[2], fd = connected_to(ECHO, 0);
+    char text[200];
+    put(fd, request, 3);
+    int copy = dup(fd);
+    close(2);
+    SAY(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+    SAY(close(fd));
+    SAY(close(copy)); // with bytes gathered: that would be a line
+    printf("descriptor 2: %d, got %ld\n", pair[0] == 2, (long)recv(pair[1], text, sizeof(text), MSG_DONTWAIT));
+    close(2);
+    SAY(pipe2(ends, O_NONBLOCK));
+    put(fd = connected_to(ECHO, 0), request, 3);
+    SAY(close(fd));
+    printf("descriptor 2: %d, got %ld\n", ends[0] == 2 || ends[1] == 2, (long)read(ends[0], text, sizeof(text)));
+    close(2);
+    int file = open("/dev/shm", O_TMPFILE | O_RDWR | O_APPEND, 0600);
+    put(fd = connected_to(ECHO, 0), request, 3);
+    SAY(close(fd));
+    printf("descriptor 2: %d, size %ld\n", file == 2, (long)lseek(file, 0, SEEK_END));
+}
+
+CASE(standard_connected, "stderr is a connection, as of a service of inetd: nobody there hears of the library")
+{
+    int fd = connected_to(DIGEST, 0);
+    exchange(connected_to(ECHO, 0));
+    put(fd, request, REQUEST);
+    SAY(dup2(fd, 2));
+    int few = connected_to(ECHO, 0);
+    put(few, request, 3);
+    SAY(close(few));
+    close(2);
+    finish(fd);
+}
+
+CASE(standard_moved, "stderr moved to a pipe by dup2, and to a file by freopen: the library's lines go there")
+{
+    int ends[2], fd = connected_to(ECHO, 0);
+    char text[400], name[] = "/dev/shm/conformance-XXXXXX";
+    SAY(pipe2(ends, O_NONBLOCK));
+    SAY(dup2(ends[1], 2));
+    put(fd, request, 3);
+    SAY(close(fd));
+    printf("lines: %d\n", read(ends[0], text, sizeof(text)) > 0);
+    close(mkstemp(name));
+    SAY(freopen(name, "w+", stderr) == stderr);
+    unlink(name);
+    put(fd = connected_to(ECHO, 0), request, 3);
+    SAY(close(fd));
+    printf("lines: %d\n", pread(2, text, sizeof(text), 0) > 0);
+}
+
 static int pass_on_by(int fd, bool several)
 {
     int pair[2];

@@ -315,6 +315,21 @@ export const calls: readonly CallSpec[] = [
     untracked: straight,
   },
   {
+    name: 'freopen',
+    returns: 'FILE *',
+    parameters: [
+      { type: 'const char *', name: 'path' },
+      { type: 'const char *', name: 'mode' },
+      { type: 'FILE *', name: 'stream' },
+    ],
+    aliases: ['freopen64'],
+    origin: 'further',
+    when: 'always',
+    before: 'nothing',
+    after: "where stderr goes, the library's lines go",
+    untracked: straight,
+  },
+  {
     name: 'sendfile',
     returns: 'ssize_t',
     parameters: [
