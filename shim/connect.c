@@ -6,6 +6,7 @@
 #include "generated/originals.h"
 #include "hints.h"
 #include "log.h"
+#include "memory.h"
 #include "socket.h"
 
 #include <errno.h>
@@ -101,8 +102,15 @@ static void begin_anew(int fd)
 int hook_connect(int fd, const struct sockaddr *address, socklen_t size)
 {
     int entry_errno = errno;
-    if (!address || size < sizeof(address->sa_family) || size > sizeof(struct sockaddr_storage))
+    struct sockaddr_storage copy;
+    if (size < sizeof(address->sa_family) || size > sizeof(copy) || !memory_plausible(address))
         return original_connect(fd, address, size);
+    // A look into memory that may not be there is a system call, which only sockets that are TCP ones for sure are worth.
+    if (descriptor_tracked(fd)) {
+        if (!memory_read(&copy, address, size))
+            return -1;
+        address = (const struct sockaddr *)&copy;
+    }
     if (address->sa_family == AF_UNSPEC) {
         if (descriptor_tracked(fd))
             descriptor_unwind(fd);

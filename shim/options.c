@@ -5,6 +5,7 @@
 #include "descriptors.h"
 #include "generated/originals.h"
 #include "log.h"
+#include "memory.h"
 #include "socket.h"
 
 #include <errno.h>
@@ -65,11 +66,14 @@ static int stealth_option(int fd, int option, const void *value, socklen_t lengt
 {
     int entry_errno = errno;
     struct descriptor *entry = descriptor_verify(fd);
+    uint8_t copy[MAX_OPTION_VALUE];
     if (!value || !socket_is_tcp(fd) || (option != TCP_STEALTH && !(entry && entry->marked)))
         return mainline_option(fd, option, value, length);
+    if (!memory_read(copy, value, length < sizeof(copy) ? length : sizeof(copy)))
+        return -1;
     struct session session;
     struct verdict verdict;
-    if (!control_option(&session, fd, option, value, length, &verdict))
+    if (!control_option(&session, fd, option, copy, length, &verdict))
         return control_failed();
     control_close(&session);
     if (verdict.head.action != ACTION_DONE)
@@ -108,7 +112,8 @@ int hook_setsockopt(int fd, int level, int option, const void *value, socklen_t 
     if (!value || length < sizeof(int))
         return original_setsockopt(fd, level, option, value, length);
     int own;
-    memcpy(&own, value, sizeof(own));
+    if (!memory_read(&own, value, sizeof(own)))
+        return -1;
     entry->reuseport = own != 0;
     return 0;
 }
@@ -119,13 +124,16 @@ int hook_getpeername(int fd, struct sockaddr *address, socklen_t *size)
     enum descriptor_kind kind = kind_of(fd, &entry);
     if (kind != DESCRIPTOR_DELAYED || !delayed_peer(fd, entry))
         return original_getpeername(fd, address, size);
-    if (!address || !size || (int)*size < 0) {
-        errno = address && size ? EINVAL : EFAULT;
+    socklen_t room;
+    if (!memory_read(&room, size, sizeof(room)))
+        return -1;
+    if ((int)room < 0) {
+        errno = EINVAL;
         return -1;
     }
-    memcpy(address, entry->peer, *size < entry->peer_size ? *size : entry->peer_size);
-    *size = entry->peer_size;
-    return 0;
+    bool written = memory_write(address, entry->peer, room < entry->peer_size ? room : entry->peer_size) &&
+                   memory_write(size, &entry->peer_size, sizeof(entry->peer_size));
+    return written ? 0 : -1;
 }
 
 int hook_shutdown(int fd, int how)

@@ -448,6 +448,23 @@ CASE(nonsense, "arguments that are wrong, and sockets that are not TCP")
     exchange(fd);
 }
 
+CASE(bad_pointers, "addresses that are nowhere: on TCP sockets, and not quite nowhere on others")
+{
+    struct sockaddr_in peer = to(SERVER, ECHO);
+    int fd = tcp(0), local = socket(AF_UNIX, SOCK_STREAM, 0);
+    socklen_t size = sizeof(peer);
+    SAY(connect(fd, no_memory(), sizeof(peer)));
+    SAY(connect(fd, (struct sockaddr *)16, sizeof(peer)));
+    SAY(connect(fd, (struct sockaddr *)-16L, sizeof(peer)));
+    SAY(connect(local, (struct sockaddr *)16, sizeof(peer)));
+    SAY(connect(local, (struct sockaddr *)-16L, sizeof(peer)));
+    SAY(sendto(fd, request, REQUEST, MSG_FASTOPEN, no_memory(), sizeof(peer)));
+    SAY(connect_to(fd, SERVER, ECHO));
+    SAY(getpeername(fd, no_memory(), &size));
+    SAY(getpeername(fd, (struct sockaddr *)&peer, no_memory()));
+    exchange(fd);
+}
+
 CASE(size_too_big, "an address size beyond sockaddr_storage")
 {
     struct sockaddr_in peer = to(SERVER, ECHO);

@@ -258,6 +258,27 @@ CASE(no_buffer, "send from address 0")
     finish(fd);
 }
 
+CASE(bad_pointers, "messages, vectors and buffers that are nowhere")
+{
+    int fd = connected_to(DIGEST, 0);
+    struct iovec nothing = {no_memory(), 5}, good = {(char *)request, REQUEST};
+    struct msghdr no_parts = {.msg_iov = no_memory(), .msg_iovlen = 2}, no_bytes = {.msg_iov = &nothing, .msg_iovlen = 1};
+    struct mmsghdr batch[2] = {{.msg_hdr = no_bytes}, {.msg_hdr = {.msg_iov = &good, .msg_iovlen = 1}}};
+    SAY(send(fd, no_memory(), 5, 0));
+    SAY(write(fd, no_memory(), 5));
+    SAY(writev(fd, no_memory(), 2));
+    SAY(writev(fd, &nothing, 1));
+    SAY(pwritev2(fd, no_memory(), 2, -1, 0));
+    SAY(sendmsg(fd, no_memory(), 0));
+    SAY(sendmsg(fd, &no_parts, 0));
+    SAY(sendmsg(fd, &no_bytes, 0));
+    SAY(sendmsg(fd, no_memory(), MSG_FASTOPEN));
+    SAY(sendmmsg(fd, no_memory(), 2, 0));
+    SAY(sendmmsg(fd, batch, 2, 0));
+    SAY(sendmmsg(fd, batch + 1, 1, 0));
+    finish(fd);
+}
+
 CASE(many_parts, "writev with more parts than the library keeps, each a byte")
 {
     int fd = connected_to(DIGEST, 0);

@@ -305,6 +305,30 @@ CASE(accept_arguments, "accept and accept4: flags, addresses, wrong descriptors"
     }
 }
 
+CASE(bad_pointers, "addresses, sizes and options that are nowhere")
+{
+    int fd = listening(0, 0);
+    struct sockaddr_in peer;
+    socklen_t size = sizeof(peer);
+    SAY(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, no_memory(), sizeof(int)));
+    SAY(getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, no_memory(), &size));
+    SAY(getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &peer, no_memory()));
+    SAY(fcntl(fd, F_SETFL, O_NONBLOCK));
+    SAY(accept(fd, (struct sockaddr *)&peer, no_memory()));
+    for (int i = 0; i < 2; i++) {
+        pid_t child = client(SERVER, 0);
+        wait_for(fd, POLLIN);
+        if (i == 0)
+            SAY(accept(fd, (struct sockaddr *)&peer, no_memory()));
+        else
+            SAY(accept(fd, no_memory(), &size));
+        kill(child, SIGKILL);
+        wait_child(child);
+    }
+    SAY(fcntl(fd, F_SETFL, 0));
+    serve_one(fd, 0);
+}
+
 static void nothing(int signal)
 {
     (void)signal;

@@ -360,6 +360,24 @@ CASE(wrong_arguments, "wrong counts, times and pointers with a connect under way
     SAY(epoll_pwait2(waiting, &event, 1, &wrong, NULL));
 }
 
+CASE(bad_pointers, "entries, sets and times that are nowhere, with a connect under way")
+{
+    int fd = tcp(SOCK_NONBLOCK), waiting = epoll_create1(0);
+    struct pollfd entry = {.fd = fd, .events = POLLOUT};
+    struct epoll_event event;
+    connect_to(fd, SERVER, ECHO);
+    SAY(poll(no_memory(), 1, 100));
+    SAY(ppoll(no_memory(), 1, NULL, NULL));
+    SAY(ppoll(&entry, 1, no_memory(), NULL));
+    SAY(select(fd + 1, no_memory(), NULL, NULL, NULL));
+    SAY(select(fd + 1, NULL, NULL, NULL, no_memory()));
+    SAY(pselect(fd + 1, NULL, no_memory(), NULL, NULL, NULL));
+    SAY(pselect(fd + 1, NULL, NULL, NULL, no_memory(), NULL));
+    SAY(epoll_ctl(waiting, EPOLL_CTL_ADD, fd, no_memory()));
+    SAY(epoll_pwait2(waiting, &event, 1, no_memory(), NULL));
+    exchange(fd);
+}
+
 CASE(big_sets, "select and poll on descriptors beyond FD_SETSIZE")
 {
     enum { HIGH = 5000 };

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -57,6 +58,15 @@ static void say_events(const char *what, unsigned int events)
         if (events & names[i].bit)
             printf(" %s", names[i].name);
     printf("\n");
+}
+
+// A page that nobody may touch.
+static void *no_memory(void)
+{
+    static void *page;
+    if (!page)
+        page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return page;
 }
 
 static int so_error(int fd)
