@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Limits } from '../../ts/control/admission.ts';
 import { ControlServer } from '../../ts/control/server.ts';
 import type { Verdict } from '../../ts/control/verdict.ts';
 import { decode, encode, MAX_MESSAGE_SIZE, type Message } from '../../ts/spec/codec.ts';
@@ -16,19 +17,24 @@ let scratch: string;
 let path: string;
 let server: ControlServer;
 let logged: string[];
-beforeEach(() => {
-  scratch = mkdtempSync(join(tmpdir(), 'knockify-server-'));
-  path = join(scratch, 'control.sock');
-  logged = [];
+function serve(limits?: Limits): ControlServer {
   const log = { error: (text: string) => logged.push(text), info: () => {}, debug: () => {} };
-  server = new ControlServer(channel.listen(path), {
+  const around = {
     engine: new PaperEngine(),
     ownPolicy: undefined,
     admits: () => true,
     localAddress: () => sockaddrOf('192.0.2.9', 80),
     watch: channel.watch,
     log,
-  });
+  };
+  return new ControlServer(channel.listen(path), around, limits);
+}
+
+beforeEach(() => {
+  scratch = mkdtempSync(join(tmpdir(), 'knockify-server-'));
+  path = join(scratch, 'control.sock');
+  logged = [];
+  server = serve();
 });
 afterEach(() => {
   server.close();
@@ -120,5 +126,52 @@ describe('the control process goes on serving after', () => {
     for (const client of silent) channel.close(client);
     await isServing();
     expect(logged.filter((line) => /Error|internal/.test(line))).toEqual([]);
+  });
+});
+
+describe('one user', () => {
+  const limits = { perUser: 3, silence: 60, call: 60_000 };
+  const request = () => {
+    const [client, socket] = [channel.connect(path), openSync('/dev/null', 'r')];
+    channel.send(client, encode(connectWith('fine')), [socket]);
+    channel.close(socket);
+    return client;
+  };
+  const hasEnded = (client: number) => {
+    try {
+      return channel.receive(client, Buffer.alloc(MAX_MESSAGE_SIZE))?.data.length === 0;
+    } catch {
+      return true; // ECONNRESET: what was sent was not read
+    }
+  };
+
+  beforeEach(() => {
+    server.close();
+    rmSync(path, { force: true });
+    server = serve(limits);
+  });
+
+  it('who says nothing is let go of, unless a real call is under way', async () => {
+    const [silent, calling] = [channel.connect(path), request()];
+    expect((await answer(calling)).action).toBe(1);
+    await until(() => hasEnded(silent));
+    channel.send(calling, encode({ kind: 'report', error: 0 }));
+    expect((await answer(calling)).action).toBe(0);
+    await until(() => hasEnded(calling));
+    channel.close(silent);
+    channel.close(calling);
+  });
+
+  it('has so many sessions at a time; as many more wait, and the others are turned away', async () => {
+    const clients = Array.from({ length: 8 }, request);
+    const [inside, waiting, away] = [clients.slice(0, 3), clients.slice(3, 6), clients.slice(6)];
+    for (const client of inside) expect((await answer(client)).action).toBe(1);
+    for (const client of away) await until(() => hasEnded(client));
+    for (const client of waiting)
+      expect(channel.receive(client, Buffer.alloc(MAX_MESSAGE_SIZE))).toBeUndefined();
+    for (const client of inside) channel.close(client);
+    for (const client of waiting) expect((await answer(client)).action).toBe(1);
+    for (const client of [...waiting, ...away]) channel.close(client);
+    await isServing();
   });
 });

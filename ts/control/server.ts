@@ -1,6 +1,7 @@
 import { decode, encode, MAX_MESSAGE_SIZE, ProtocolError } from '../spec/codec.ts';
 import * as channel from '../sys/channel.ts';
 import { SysError } from '../sys/error.ts';
+import { Admission, LIMITS, type Limits } from './admission.ts';
 import { Session } from './session.ts';
 import type { Surroundings } from './surroundings.ts';
 import { refuse, type Verdict } from './verdict.ts';
@@ -16,8 +17,16 @@ const TURN = 4;
 
 interface Client {
   readonly fd: number;
+  readonly uid: number;
   readonly session: Session;
   readonly unwatch: () => void;
+  /** When it was heard of last, by performance.now(). */
+  heardAt: number;
+}
+
+interface Arrival {
+  readonly fd: number;
+  readonly identity: channel.Identity;
 }
 
 /** Serves applications over a SOCK_SEQPACKET Unix socket, one session a connection. */
@@ -29,11 +38,17 @@ export class ControlServer {
   #unwatch: (() => void) | undefined;
   #unfollow: (() => void) | undefined;
   #breather: NodeJS.Timeout | undefined;
+  readonly #limits: Limits;
+  readonly #admission: Admission<Arrival>;
+  readonly #sweeper: NodeJS.Timeout;
 
   /** `listener` is a listening channel descriptor; the server owns it from here on. */
-  constructor(listener: number, around: Surroundings) {
+  constructor(listener: number, around: Surroundings, limits = LIMITS) {
     this.#listener = listener;
     this.#around = around;
+    this.#limits = limits;
+    this.#admission = new Admission(limits.perUser);
+    this.#sweeper = setInterval(() => this.#sweep(), limits.silence / 2).unref();
     this.#unwatch = channel.watch(listener, () => this.#accept());
     const { changes } = around.engine;
     if (changes !== undefined) this.#unfollow = channel.watch(changes, () => this.#follow());
@@ -41,11 +56,13 @@ export class ControlServer {
 
   close(): void {
     clearTimeout(this.#breather);
+    clearInterval(this.#sweeper);
     this.#unwatch?.();
     this.#unwatch = undefined;
     this.#unfollow?.();
     this.#unfollow = undefined;
     channel.close(this.#listener);
+    for (const { fd } of this.#admission.clear()) channel.close(fd);
     for (const client of [...this.#clients]) this.#drop(client);
   }
 
@@ -63,20 +80,40 @@ export class ControlServer {
       for (let turn = 0; turn < ACCEPTS; turn++) {
         const next = channel.accept(this.#listener);
         if (next === undefined) return;
-        const { fd, identity } = next;
-        const session: Session = new Session(
-          this.#around,
-          identity,
-          (answer) => this.#send(client, answer),
-          channel.close,
-        );
-        const client: Client = { fd, session, unwatch: channel.watch(fd, () => this.#serve(client)) };
-        this.#clients.add(client);
-        this.#serve(client);
+        const { uid } = next.identity;
+        const turn = this.#admission.ask(uid, next);
+        if (turn === 'admitted') this.#begin(next);
+        if (turn !== 'turned away') continue;
+        this.#around.log.info(`turned a client away: user ${uid} has too many`);
+        channel.close(next.fd);
       }
     } catch (error) {
       this.#around.log.error(`accepting a client: ${error instanceof Error ? error.message : error}`);
       this.#pause();
+    }
+  }
+
+  #begin({ fd, identity }: Arrival): void {
+    const session: Session = new Session(
+      this.#around,
+      identity,
+      (answer) => this.#send(client, answer),
+      channel.close,
+    );
+    const unwatch = channel.watch(fd, () => this.#serve(client));
+    const client: Client = { fd, uid: identity.uid, session, unwatch, heardAt: performance.now() };
+    this.#clients.add(client);
+    this.#serve(client);
+  }
+
+  /** Whoever connects and says nothing holds nothing for ever. */
+  #sweep(): void {
+    const { silence, call } = this.#limits;
+    const now = performance.now();
+    for (const client of [...this.#clients]) {
+      if (now - client.heardAt < (client.session.calling ? call : silence)) continue;
+      this.#around.log.info(`dropped a client of user ${client.uid} that said nothing any more`);
+      this.#drop(client);
     }
   }
 
@@ -99,6 +136,7 @@ export class ControlServer {
           this.#drop(client);
           return;
         }
+        client.heardAt = performance.now();
         const answer = this.#answer(client.session, datagram);
         // A secret may have been in it.
         datagram.data.fill(0);
@@ -143,5 +181,7 @@ export class ControlServer {
     client.unwatch();
     client.session.end();
     channel.close(client.fd);
+    const next = this.#admission.leave(client.uid);
+    if (next !== undefined) this.#begin(next);
   }
 }

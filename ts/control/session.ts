@@ -37,10 +37,11 @@ const MOST_DESCRIPTORS: Partial<Record<Message['kind'], number>> = {
 const LONGEST_PATH = 4096;
 
 /** Verdicts after which the session goes on: to a file, or to the report of a real call. */
-const OPEN: readonly ActionName[] = ['proceed', 'flush', 'need_file'];
+const CALLS: readonly ActionName[] = ['proceed', 'flush'];
+const OPEN: readonly ActionName[] = [...CALLS, 'need_file'];
 
-function isOpen({ action }: Verdict): boolean {
-  return OPEN.some((name) => actions.some(({ id, name: other }) => other === name && id === action));
+function isOneOf(names: readonly ActionName[], { action }: Verdict): boolean {
+  return names.some((name) => actions.some(({ id, name: other }) => other === name && id === action));
 }
 
 /** Errors that are somebody's to mend; any other is a mistake of ours, and the log wants its trace. */
@@ -61,6 +62,7 @@ export class Session {
   #waiting: Waiting | undefined;
   #dealings: Dealings | undefined;
   #asked = false;
+  #calling = false;
 
   /** `answer` sends a verdict that could not be returned at once; `release` closes a descriptor. */
   constructor(
@@ -87,9 +89,15 @@ export class Session {
     } catch (error) {
       verdict = this.#failed(error);
     }
-    const ended = message.kind === 'report' || (verdict !== undefined && !isOpen(verdict));
+    this.#calling = verdict !== undefined && isOneOf(CALLS, verdict);
+    const ended = message.kind === 'report' || (verdict !== undefined && !isOneOf(OPEN, verdict));
     if (ended) this.#letGo();
     return verdict;
+  }
+
+  /** The application makes a real call, and reports how it ended when it has. */
+  get calling(): boolean {
+    return this.#calling;
   }
 
   /** The application hung up. */
