@@ -159,6 +159,23 @@ describe('a hidden server', () => {
     expect(status).not.toMatch(/^Uid:\t0/m);
   });
 
+  test(
+    'is reached by programs that bring no secret where the control process has one',
+    async () => {
+      const scan = 'LD_PRELOAD=libknockify.so ssh-keyscan -T 5 -t ed25519 192.0.2.2';
+      expect((await machine.sh(scan)).stderr).toContain('there is no secret');
+      const folder = 'knockify.service.d';
+      await succeed(`
+        install -D -m 644 -t /etc/systemd/system/${folder} /usr/share/doc/knockify/examples/${folder}/secret.conf
+        systemctl daemon-reload; systemctl restart knockify.service`);
+      expect(await succeed(scan)).toContain('ssh-ed25519');
+      await succeed(
+        `rm -r /etc/systemd/system/${folder}; systemctl daemon-reload; systemctl restart knockify.service`,
+      );
+    },
+    STEP,
+  );
+
   test.each([
     ['is killed', 'systemctl kill --signal=KILL knockify.service'],
     ['is restarted', 'systemctl restart knockify.service'],
