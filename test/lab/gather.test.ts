@@ -64,7 +64,7 @@ describe('a program that waits for an answer too early', () => {
       return ended;
     });
     const lines = outcome.stderr.split('\n').filter((line) => line.includes('waits for an answer'));
-    expect(lines).toHaveLength(1);
+    expect(lines, JSON.stringify(outcome)).toHaveLength(1);
     expect(lines[0]).toMatch(/KNOCK_INTLEN.*3 so far/);
     expect(packets).toEqual([]);
   });

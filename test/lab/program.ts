@@ -189,6 +189,8 @@ export async function untilListening(program: Program, port: number, timeout = 1
       throw new Error(`${error.message}\n${program.stderr()}`);
     },
   );
-  if (!listens())
-    throw new Error(`${program.command.join(' ')} ended before it listened\n${program.stderr()}`);
+  if (listens()) return;
+  // What it said last may still be in the pipe.
+  if (!program.isRunning()) await program.ended;
+  throw new Error(`${program.command.join(' ')} ended before it listened\n${program.stderr()}`);
 }
