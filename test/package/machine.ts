@@ -26,9 +26,12 @@ export interface Machine {
 
 const BOOT = fileURLToPath(new URL('machine.sh', import.meta.url));
 const BOOT_TIMEOUT = 60_000;
+const DPKG_TIMEOUT = 300_000;
 const CLEAN = ['env', '-i', 'HOME=/root', 'LC_ALL=C.UTF-8', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin'];
 
 export async function bootMachine(lab: Lab, host: Host): Promise<Machine> {
+  // A package database that is being written would be a broken one there.
+  await until("this machine's dpkg", () => readdirSync('/var/lib/dpkg/updates').length === 0, DPKG_TIMEOUT);
   const boot = spawn('unshare', ['--mount', 'bash', BOOT, lab.directory, host.namespace], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
