@@ -1,16 +1,11 @@
 import type { Policy } from '../config/policy.ts';
 import { matchesListener } from '../config/targets.ts';
 import type { Inspection, Protection } from '../engine/engine.ts';
+import { FIRST_SEGMENT_WITHIN } from '../spec/messages.ts';
 import { type ProgramStealth, readNote, secretsOf, updateNote } from './note.ts';
 import { describePeer, parseSockaddr } from './sockaddr.ts';
 import { type Credentials, type Dealings, type Surroundings, whoIs } from './surroundings.ts';
 import { refuse, UNKNOWN_LOG_LEVEL, type Verdict, verdict } from './verdict.ts';
-
-/**
- * How long an accepted connection may take for its first segment. Only with SYN cookies is a connection accepted
- * before that has arrived, and then it is on its way. The library waits no longer than KNOCK_TIMEOUT. Milliseconds.
- */
-const FIRST_SEGMENT_WITHIN = 2000;
 
 /** The server side of a session: listen(), and the inspection of accepted connections. */
 export class Listening implements Dealings {
@@ -39,8 +34,8 @@ export class Listening implements Dealings {
     return this.#guard(socket, { secret, protectedLength }, UNKNOWN_LOG_LEVEL);
   }
 
-  /** Undefined when the verdict follows later. */
-  accepted(socket: number, listener: number): Verdict | undefined {
+  /** `patience` for a first segment, in milliseconds. Undefined when the verdict follows later. */
+  accepted(socket: number, listener: number, patience: number): Verdict | undefined {
     const { engine } = this.#around;
     const note = readNote(engine, listener);
     const protection = note.listener;
@@ -53,7 +48,7 @@ export class Listening implements Dealings {
       });
     const inspection = engine.inspectAccepted(socket, protection);
     if (inspection.pass || !inspection.pending) return this.#judge(inspection);
-    this.#waitFor(socket, protection);
+    this.#waitFor(socket, protection, Math.min(patience, FIRST_SEGMENT_WITHIN));
     return undefined;
   }
 
@@ -119,7 +114,7 @@ export class Listening implements Dealings {
     }
   }
 
-  #waitFor(socket: number, protection: Protection): void {
+  #waitFor(socket: number, protection: Protection, patience: number): void {
     const { watch } = this.#around;
     const look = (last: boolean) => {
       const inspection = this.#inspect(socket, protection);
@@ -127,7 +122,7 @@ export class Listening implements Dealings {
       this.end();
       this.#answer(this.#judge(inspection));
     };
-    const timer = setTimeout(() => look(true), FIRST_SEGMENT_WITHIN);
+    const timer = setTimeout(() => look(true), patience);
     const unwatch = watch(socket, () => look(false));
     this.#stopWaiting = () => {
       clearTimeout(timer);
