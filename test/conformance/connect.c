@@ -246,6 +246,40 @@ CASE(interrupted_often, "a timer that fires all the time")
     setitimer(ITIMER_REAL, &timer, NULL);
 }
 
+static volatile sig_atomic_t connections, failures;
+
+static void connect_once(int signal)
+{
+    (void)signal;
+    char answer[REQUEST] = "";
+    int error = errno, fd = tcp(0);
+    if (connect_to(fd, SERVER, ECHO) < 0 || write(fd, request, REQUEST) != REQUEST ||
+        recv(fd, answer, REQUEST, MSG_WAITALL) != REQUEST || memcmp(answer, request, REQUEST) != 0)
+        failures++;
+    close(fd);
+    connections++;
+    errno = error;
+}
+
+CASE(in_handlers, "connections in a signal handler, in the middle of malloc, of other connections and of stdio")
+{
+    struct itimerval timer = {.it_value = {.tv_usec = 2000}};
+    struct sigaction action = {.sa_handler = connect_once, .sa_flags = SA_RESTART};
+    FILE *nowhere = fopen("/dev/null", "w");
+    sigaction(SIGALRM, &action, NULL);
+    for (int seen = 0; connections < 20; seen = connections) {
+        setitimer(ITIMER_REAL, &timer, NULL);
+        while (connections == seen) {
+            char *memory = malloc(5000);
+            fprintf(nowhere, "%p %s\n", (void *)memory, request);
+            free(memory);
+            connect_once(0);
+        }
+    }
+    setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+    printf("failed: %d\n", (int)failures);
+}
+
 static long disconnect(int fd)
 {
     struct sockaddr nobody = {.sa_family = AF_UNSPEC};

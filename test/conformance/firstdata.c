@@ -401,6 +401,15 @@ CASE(few_then_shutdown, "shutdown with a few bytes written: delivered, or the er
         say_got(fd, 100);
 }
 
+CASE(few_then_shutdown_read, "shutdown for reading with a few bytes written, and then the rest")
+{
+    int fd = connected_to(DIGEST, 0);
+    SAY(write(fd, "few", 3));
+    SAY(shutdown(fd, SHUT_RD));
+    SAY(write(fd, request, REQUEST));
+    SAY(shutdown(fd, SHUT_WR));
+}
+
 CASE(few_then_close, "close with a few bytes written; stderr says that they are lost")
 {
     int fd = connected_to(DIGEST, 0);

@@ -1,9 +1,7 @@
 // The server's calls. The clients are children of the same program, so both ends are under the library, or neither.
 #include "transcript.h"
 
-#include <pthread.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 
@@ -402,6 +400,19 @@ CASE(bound_again, "closed and bound again at once, ten times")
             printf("descriptor %d\n", fd);
     }
     printf("served: %d\n", served);
+}
+
+CASE(memory, "the same again and again for the leak checkers")
+{
+    for (int i = 0; i < 10; i++) {
+        int fd = bound(0, i % 2 ? GROUP : 0);
+        if (listen(fd, 4) < 0)
+            printf("listen fails %s\n", strerrorname_np(errno));
+        pid_t child = client(SERVER, 0);
+        serve(accept(fd, NULL, NULL));
+        wait_child(child);
+        close(fd);
+    }
 }
 
 CASE(after_exec, "(run by the next ones) what an executed program finds")

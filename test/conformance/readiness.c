@@ -1,7 +1,6 @@
 // What a pending or delayed connect looks like to every call that waits.
 #include "transcript.h"
 
-#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/select.h>
@@ -215,6 +214,19 @@ CASE(one_shot, "epoll, one-shot")
     exchange(fd);
 }
 
+CASE(one_shot_before, "epoll, one-shot, registered before connect")
+{
+    int waiting = epoll_create1(0), fd = tcp(SOCK_NONBLOCK);
+    add(waiting, fd, EPOLLOUT | EPOLLONESHOT);
+    next(waiting, 0);
+    connect_to(fd, SERVER, ECHO);
+    struct epoll_event event = {.events = EPOLLOUT | EPOLLONESHOT};
+    SAY(epoll_ctl(waiting, EPOLL_CTL_MOD, fd, &event));
+    next(waiting, 2000);
+    next(waiting, 100);
+    exchange(fd);
+}
+
 CASE(level_before, "epoll, level-triggered, registered before connect")
 {
     int waiting = epoll_create1(0), fd = tcp(SOCK_NONBLOCK);
@@ -275,6 +287,24 @@ CASE(other_thread_poll, "one thread polls for the answer while another writes th
     pthread_t thread;
     void *seen;
     pthread_create(&thread, NULL, poll_elsewhere, &fd);
+    usleep(50000);
+    put(fd, request, REQUEST);
+    pthread_join(thread, &seen);
+    say_events("the thread saw", (unsigned int)(long)seen);
+    say_got(fd, REQUEST);
+}
+
+static void *select_elsewhere(void *fd)
+{
+    return (void *)(long)by_select(SELECT, *(int *)fd, POLLIN, 4000);
+}
+
+CASE(other_thread_select, "one thread selects for the answer while another writes the request")
+{
+    int fd = connected_to(ECHO, 0);
+    pthread_t thread;
+    void *seen;
+    pthread_create(&thread, NULL, select_elsewhere, &fd);
     usleep(50000);
     put(fd, request, REQUEST);
     pthread_join(thread, &seen);

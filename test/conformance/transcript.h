@@ -1,5 +1,5 @@
 // What the conformance programs share: cases that are run by name, and a transcript of what every call returned.
-// `PROGRAM CASE PORT`: the services of peer.py are at 192.0.2.2, from PORT on. Nothing that varies is printed.
+// The services of peer.py are at 192.0.2.2, from PORT on. Nothing that varies is printed.
 #ifndef CONFORMANCE_TRANSCRIPT_H
 #define CONFORMANCE_TRANSCRIPT_H
 
@@ -10,12 +10,14 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -207,27 +209,78 @@ static void add_case(const char *name, void (*run)(void))
 // The test reads names and texts from the source. SERVER_FIRST: the client does not speak first, so without integrity.
 #define CASE(name, text)                                                                                              \
     static void name(void);                                                                                           \
-    __attribute__((constructor)) static void add_##name(void)                                                         \
+    __attribute__((constructor(200))) static void add_##name(void)                                                    \
     {                                                                                                                 \
         add_case(#name, name);                                                                                        \
     }                                                                                                                 \
     static void name(void)
 #define SERVER_FIRST(name, text) CASE(name, text)
 
+static void (*chosen)(void);
+
+static void *run_in_thread(void *nothing)
+{
+    chosen();
+    return nothing;
+}
+
+static void run_in_handler(int signal)
+{
+    (void)signal;
+    chosen();
+}
+
+static int run_in_child(void)
+{
+    pid_t child = fork();
+    if (child != 0)
+        return wait_child(child);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    chosen();
+    fflush(stdout);
+    _exit(0);
+}
+
+static int run_case(const char *name, const char *port, const char *from)
+{
+    pthread_t thread;
+    for (int i = 0; i < case_count; i++)
+        if (strcmp(cases[i].name, name) == 0)
+            chosen = cases[i].run;
+    if (!chosen)
+        return 2;
+    first_port = atoi(port);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    alarm(strcmp(from, "patient") == 0 ? 60 : 5); // a call that never returns is a finding, too
+    if (strcmp(from, "child") == 0)
+        return run_in_child();
+    if (strcmp(from, "handler") == 0) {
+        signal(SIGUSR1, run_in_handler);
+        raise(SIGUSR1);
+    } else if (strcmp(from, "thread") == 0) {
+        pthread_create(&thread, NULL, run_in_thread, NULL);
+        pthread_join(thread, NULL);
+    } else
+        chosen();
+    return 0;
+}
+
+// `PROGRAM CASE PORT`, and where the case is called from: thread, child or handler; main if nothing is said. Compiled with
+// -DCONSTRUCTOR it is a library that calls it before the program that it is loaded into begins.
+#ifdef CONSTRUCTOR
+__attribute__((constructor(300))) static void run_before_main(void)
+{
+    const char *name = getenv("CONFORMANCE_CASE"), *port = getenv("CONFORMANCE_PORT");
+    if (name && port && run_case(name, port, "constructor") != 0)
+        _exit(2);
+    unsetenv("CONFORMANCE_CASE");
+    alarm(0);
+}
+#else
 int main(int argc, char **argv)
 {
-    if (argc < 3)
-        return 2;
-    first_port = atoi(argv[2]);
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    alarm(argc > 3 ? 60 : 5); // a call that never returns is a finding, too
-    for (int i = 0; i < case_count; i++) {
-        if (strcmp(cases[i].name, argv[1]) != 0)
-            continue;
-        cases[i].run();
-        return 0;
-    }
-    return 2;
+    return argc < 3 ? 2 : run_case(argv[1], argv[2], argc > 3 ? argv[3] : "main");
 }
+#endif
 
 #endif

@@ -34,7 +34,8 @@ export const SUBJECTS: readonly Subject[] = [
 ];
 
 const HERE = join(REPOSITORY, 'test/conformance');
-const FIRST_PORTS: Readonly<Record<Way, number>> = { plain: 8400, auth: 8600, integrity: 8800 };
+/** Of the services that a subject talks to, or has itself. */
+export const FIRST_PORTS: Readonly<Record<Way, number>> = { plain: 8400, auth: 8600, integrity: 8800 };
 // Wrong arguments are the point of some cases.
 const WRONG = ['-Wno-nonnull', '-Wno-stringop-overflow'];
 const CASE = /^(?:@)?(CASE|SERVER_FIRST)\((?:(\w+), )?"([^"]*)"\)(?:\n(?:async )?def (\w+))?/gm;
@@ -52,10 +53,19 @@ export function casesOf(subject: Subject): Case[] {
 /** The command of each subject, but for case and port. */
 export function build(subject: Subject, lab: Lab, flags: readonly string[] = []): readonly string[] {
   if (subject.source.endsWith('.py')) return [PYTHON, join(HERE, subject.source)];
-  const program = join(lab.directory, `conformance-${subject.name}`);
+  return [compile(subject, join(lab.directory, `conformance-${subject.name}`), flags)];
+}
+
+/** The same as a library that runs a case when it is loaded. */
+export function buildConstructor(subject: Subject, lab: Lab): string {
+  const library = join(lab.directory, `conformance-${subject.name}.so`);
+  return compile(subject, library, ['-shared', '-fPIC', '-DCONSTRUCTOR']);
+}
+
+function compile(subject: Subject, target: string, flags: readonly string[]): string {
   const options = ['-std=c11', '-Wall', '-Wextra', '-Werror', '-O1', '-g', '-pthread', ...WRONG, ...flags];
-  execFileSync('gcc', [...options, join(HERE, subject.source), '-o', program]);
-  return [program];
+  execFileSync('gcc', [...options, join(HERE, subject.source), '-o', target]);
+  return target;
 }
 
 /** The services that the clients talk to, one set for each way; and the addresses that lead nowhere. */
