@@ -13,7 +13,7 @@ import {
   run,
   start,
   stop,
-  untilListening,
+  untilSays,
 } from './program.ts';
 import { MODES, openStealthLab, PROTECTED_LENGTH, portOf, type StealthLab } from './stealthlab.ts';
 
@@ -47,7 +47,8 @@ async function serve(scenario: string, mode: (typeof MODES)[number]): Promise<Pr
   const { server } = stealth;
   const command = [PYTHON, HOLES, scenario, server.addresses.ipv4, String(PORT)];
   const program = start(server, command, { knock: stealth.knock(server, mode) });
-  await untilListening(program, PORT);
+  // Some have listened once before they serve.
+  await untilSays(program, 'serving');
   return program;
 }
 

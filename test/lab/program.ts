@@ -190,7 +190,9 @@ export async function untilListening(program: Program, port: number, timeout = 1
     },
   );
   if (listens()) return;
+  if (program.isRunning())
+    throw new Error(`${program.command.join(' ')} listened on port ${port} only for a moment`);
   // What it said last may still be in the pipe.
-  if (!program.isRunning()) await program.ended;
+  await program.ended;
   throw new Error(`${program.command.join(' ')} ended before it listened\n${program.stderr()}`);
 }
