@@ -47,6 +47,9 @@ const SANITIZERS: readonly Sanitizer[] = [
 /** Transcripts that differ when they are made a second time: a port still in TIME-WAIT, a race of two threads. */
 const CHANGING = ['bound_and_refused', 'other_thread_edge'];
 
+/** The sanitizers' own wrappers of the C library look at the pointers before the kernel does. */
+const BEYOND = ['bad_pointers'];
+
 interface Target {
   readonly target_name: string;
   readonly sources: readonly string[];
@@ -107,7 +110,8 @@ describe.each(SANITIZERS)('$name', (sanitizer) => {
   };
 
   describe.each(subjects)('$name', (subject) => {
-    test.each(casesOf(subject))('$name: $text', async ({ name, ways }) => {
+    const cases = casesOf(subject).filter(({ name }) => !BEYOND.includes(name));
+    test.each(cases)('$name: $text', async ({ name, ways }) => {
       const command = commands.get(subject) ?? [];
       for (const way of ways.filter((each) => each !== 'plain')) {
         // One after the other: they have the same ports.
