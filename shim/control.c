@@ -265,9 +265,9 @@ bool control_option(struct session *session, int fd, int option, const void *val
     return ask(session, &request, verdict);
 }
 
-bool control_accepted(struct session *session, int fd, int listener, uint32_t patience, struct verdict *verdict)
+bool control_accepted(struct session *session, int fd, int listener, struct verdict *verdict)
 {
-    struct message_accepted message = {.header = header(MESSAGE_ACCEPTED), .patience = patience};
+    struct message_accepted message = {.header = header(MESSAGE_ACCEPTED)};
     struct request request = {.descriptors = {fd, listener}, .descriptor_count = 2};
     session->call = "accept";
     request_append(&request, &message, sizeof(message));

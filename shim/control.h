@@ -28,7 +28,7 @@ bool control_connect(struct session *session, int fd, const struct sockaddr *add
 bool control_listen(struct session *session, int fd, const char *call, struct verdict *verdict);
 bool control_send(struct session *session, int fd, const struct iovec *parts, size_t count, size_t length, struct verdict *verdict);
 bool control_option(struct session *session, int fd, int option, const void *value, socklen_t length, struct verdict *verdict);
-bool control_accepted(struct session *session, int fd, int listener, uint32_t patience, struct verdict *verdict);
+bool control_accepted(struct session *session, int fd, int listener, struct verdict *verdict);
 
 // Reports how the real call ended (an errno, or 0), waits for the answer and closes the session: true when stealth, not the
 // network, makes the call fail. Waiting keeps a report from meeting the socket's next connect.

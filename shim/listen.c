@@ -82,8 +82,7 @@ static bool inspection_passed(int fd, int listener)
 {
     struct session session;
     struct verdict verdict;
-    uint32_t patience = socket_nonblocking(listener) ? FIRST_SEGMENT_AT_ONCE : FIRST_SEGMENT_WITHIN;
-    if (!control_accepted(&session, fd, listener, patience, &verdict))
+    if (!control_accepted(&session, fd, listener, &verdict))
         return false;
     control_close(&session);
     return verdict.head.action == ACTION_PASS;

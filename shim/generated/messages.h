@@ -7,13 +7,11 @@
 #include <stdint.h>
 
 enum {
-    PROTOCOL_VERSION = 2,
+    PROTOCOL_VERSION = 1,
     MAX_MESSAGE_SIZE = 36916,
     MAX_PROTECTED_LENGTH = 1024,
     DEFAULT_TIMEOUT = 5, // seconds
     LONGEST_TIMEOUT = 60,
-    FIRST_SEGMENT_WITHIN = 2000, // milliseconds
-    FIRST_SEGMENT_AT_ONCE = 100,
     PEER_SIZE = 28,
     MAX_CONNECT_SETTINGS = 32768,
     MAX_CONNECT_RC_PATH = 4096,
@@ -100,10 +98,10 @@ _Static_assert(offsetof(struct message_send, payload_length) == 8, "send.payload
 // shim: a listener in integrity mode accepted this connection. Descriptors: socket, listener.
 struct message_accepted {
     struct message_header header;
-    uint32_t patience; // how long its first segment may still take, milliseconds
+
 };
-_Static_assert(sizeof(struct message_accepted) == 12, "accepted");
-_Static_assert(offsetof(struct message_accepted, patience) == 8, "accepted.patience");
+_Static_assert(sizeof(struct message_accepted) == 8, "accepted");
+
 
 // shim: the answer to need_file. Descriptors: file?.
 struct message_file {

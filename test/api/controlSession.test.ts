@@ -121,7 +121,7 @@ describe('nothing but a verdict to proceed makes a real connect', () => {
     { answer: verdict('refuse', { text: 'not today', error: 93 }), says: 'connect: not today' },
     { answer: 'hang up' as const, says: 'lost the control process' },
     { answer: Uint8Array.of(1, 2, 3), says: 'datagram of 3 bytes is too short' },
-    { answer: encode({ kind: 'accepted', patience: 1 }), says: "a 'accepted' message is no answer" },
+    { answer: encode({ kind: 'accepted' }), says: "a 'accepted' message is no answer" },
   ])('$says', async ({ answer, says }) => {
     pretend(() => answer);
     await withListener(async (port, accepted) => {

@@ -1,7 +1,6 @@
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { FIRST_SEGMENT_WITHIN } from '../../ts/spec/messages.ts';
 import { capturing } from './capture.ts';
 import { KNOCKIFY } from './control.ts';
 import { PAGE, startLighttpd, urlOf, writeLighttpdConfig } from './lighttpd.ts';
@@ -23,7 +22,6 @@ import { firstSegmentAfter, takeApart } from './syn.ts';
 /** Kernel settings and habits of programs that are not everybody's. */
 
 const STEPS = `${REPOSITORY}/test/programs/steps.py`;
-const UNHURRIED = `${REPOSITORY}/test/lab/unhurried.py`;
 
 let stealth: StealthLab;
 
@@ -79,18 +77,6 @@ describe('SYN cookies always', () => {
       expect({ ...guarded, port: 0 }).toEqual({ ...closed, port: 0 });
     }
   });
-});
-
-test('SYN cookies always: a listener that does not block is not held up by a client that says nothing', async () => {
-  setSysctl(stealth.server, 'net.ipv4.tcp_syncookies', 2);
-  const outcome = await run(stealth.server, [PYTHON, UNHURRIED], {
-    knock: stealth.knock(stealth.server, 'integrity'),
-  });
-  setSysctl(stealth.server, 'net.ipv4.tcp_syncookies', 1);
-  const { took, ...rest } = JSON.parse(outcome.stdout);
-  expect(rest).toEqual({ readable: true, result: 'EAGAIN', client: 'ECONNRESET' });
-  // Where accept() may block it would be this long.
-  expect(took * 1000).toBeLessThan(FIRST_SEGMENT_WITHIN);
 });
 
 describe('the client bit of tcp_fastopen off', () => {

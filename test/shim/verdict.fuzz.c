@@ -125,7 +125,7 @@ static bool request(uint8_t which, struct session *session, struct verdict *verd
     case 3:
         return control_option(session, 5, 26, "secret", 6, verdict);
     default:
-        return control_accepted(session, 5, 6, FIRST_SEGMENT_WITHIN, verdict);
+        return control_accepted(session, 5, 6, verdict);
     }
 }
 

@@ -1,5 +1,4 @@
 import type { Server } from 'node:net';
-import { FIRST_SEGMENT_WITHIN } from '../spec/messages.ts';
 import { actionOf, withSession } from './controlSession.ts';
 import { StealthError } from './errors.ts';
 
@@ -46,10 +45,7 @@ async function passes(connection: number, listener: number, control: string): Pr
   const { signal } = new AbortController();
   try {
     return await withSession({ call: 'accept', control, signal }, async (session) => {
-      const verdict = await session.ask({ kind: 'accepted', patience: FIRST_SEGMENT_WITHIN }, [
-        connection,
-        listener,
-      ]);
+      const verdict = await session.ask({ kind: 'accepted' }, [connection, listener]);
       if (actionOf(verdict) !== 'pass' && verdict.text.length > 0)
         throw new StealthError('accept', Buffer.from(verdict.text).toString());
       return actionOf(verdict) === 'pass';

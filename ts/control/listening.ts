@@ -1,11 +1,16 @@
 import type { Policy } from '../config/policy.ts';
 import { matchesListener } from '../config/targets.ts';
 import type { Inspection, Protection } from '../engine/engine.ts';
-import { FIRST_SEGMENT_WITHIN } from '../spec/messages.ts';
 import { type ProgramStealth, readNote, secretsOf, updateNote } from './note.ts';
 import { describePeer, parseSockaddr } from './sockaddr.ts';
 import { type Credentials, type Dealings, type Surroundings, whoIs } from './surroundings.ts';
 import { refuse, UNKNOWN_LOG_LEVEL, type Verdict, verdict } from './verdict.ts';
+
+/**
+ * How long an accepted connection may take for its first segment. Only with SYN cookies is a connection accepted
+ * before that has arrived, and then it is on its way. The library waits no longer than KNOCK_TIMEOUT. Milliseconds.
+ */
+const FIRST_SEGMENT_WITHIN = 2000;
 
 /** The server side of a session: listen(), and the inspection of accepted connections. */
 export class Listening implements Dealings {
@@ -34,8 +39,8 @@ export class Listening implements Dealings {
     return this.#guard(socket, { secret, protectedLength }, UNKNOWN_LOG_LEVEL);
   }
 
-  /** `patience` for a first segment, in milliseconds. Undefined when the verdict follows later. */
-  accepted(socket: number, listener: number, patience: number): Verdict | undefined {
+  /** Undefined when the verdict follows later. */
+  accepted(socket: number, listener: number): Verdict | undefined {
     const { engine } = this.#around;
     const note = readNote(engine, listener);
     const protection = note.listener;
@@ -48,7 +53,7 @@ export class Listening implements Dealings {
       });
     const inspection = engine.inspectAccepted(socket, protection);
     if (inspection.pass || !inspection.pending) return this.#judge(inspection);
-    this.#waitFor(socket, protection, Math.min(patience, FIRST_SEGMENT_WITHIN));
+    this.#waitFor(socket, protection);
     return undefined;
   }
 
@@ -114,7 +119,7 @@ export class Listening implements Dealings {
     }
   }
 
-  #waitFor(socket: number, protection: Protection, patience: number): void {
+  #waitFor(socket: number, protection: Protection): void {
     const { watch } = this.#around;
     const look = (last: boolean) => {
       const inspection = this.#inspect(socket, protection);
@@ -122,7 +127,7 @@ export class Listening implements Dealings {
       this.end();
       this.#answer(this.#judge(inspection));
     };
-    const timer = setTimeout(() => look(true), patience);
+    const timer = setTimeout(() => look(true), FIRST_SEGMENT_WITHIN);
     const unwatch = watch(socket, () => look(false));
     this.#stopWaiting = () => {
       clearTimeout(timer);

@@ -130,7 +130,7 @@ export class Session {
     if (message.kind === 'send') return this.#connecting().send(socket, message.payload);
     if (message.kind === 'accepted') {
       if (second === undefined) return refuse("an 'accepted' message came without its listener");
-      return this.#listening().accepted(socket, second, message.patience);
+      return this.#listening().accepted(socket, second);
     }
     if (message.kind === 'option') return setOption(this.#around.engine, socket, message);
     const { engine } = this.#around;

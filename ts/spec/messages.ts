@@ -22,7 +22,7 @@ export interface MessageSpec {
 }
 
 /** Raised whenever a struct changes: both sides refuse a peer of another version by name. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 1;
 
 /** Where the control process listens, unless KNOCK_CONTROL or --socket says otherwise. */
 export const DEFAULT_SOCKET = '/run/knockify/control.sock';
@@ -33,14 +33,6 @@ export const MAX_PROTECTED_LENGTH = 1024;
 /** KNOCK_TIMEOUT, in seconds: how long the shim waits for the control process, and the longest that may be. */
 export const DEFAULT_TIMEOUT = 5;
 export const LONGEST_TIMEOUT = 60;
-
-/**
- * How long an accepted connection may take for its first segment. Only with SYN cookies is one accepted before that has
- * arrived, and then it is on its way. A program that does not want to wait in accept() waits for a late one only.
- * Milliseconds.
- */
-export const FIRST_SEGMENT_WITHIN = 2000;
-export const FIRST_SEGMENT_AT_ONCE = 100;
 
 /** `sizeof(struct sockaddr_in6)`, the longest address of a TCP socket. */
 export const SOCKADDR_SIZE = 28;
@@ -123,9 +115,7 @@ export const messages = [
     id: 4,
     doc: 'shim: a listener in integrity mode accepted this connection',
     descriptors: ['socket', 'listener'],
-    fields: [
-      { name: 'patience', type: 'u32', doc: 'how long its first segment may still take, milliseconds' },
-    ],
+    fields: [],
   },
   {
     name: 'file',
