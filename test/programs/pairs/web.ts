@@ -71,7 +71,7 @@ export const WEB: readonly Pair[] = [
     client: (place) => ({ command: ['busybox', 'wget', '-O', '-', urlOf(place)] }),
     prove: wrote(),
     // It does not say why nothing came back for what it wrote.
-    refusal: /refused|error getting response/i,
+    refused: saying(/refused|error getting response/i),
     integrity: PROTECTED,
   },
   {
