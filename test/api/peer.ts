@@ -28,16 +28,20 @@ function everything(socket: Socket): Promise<string> {
   });
 }
 
-/** How many sockets this process has open. */
-function sockets(): number {
-  const isSocket = (fd: string) => {
+/** The sockets that this process has open. */
+function sockets(): Set<string> {
+  const nameOf = (fd: string) => {
     try {
-      return readlinkSync(`/proc/self/fd/${fd}`).startsWith('socket:');
+      return readlinkSync(`/proc/self/fd/${fd}`);
     } catch {
-      return false; // the descriptor of the listing itself
+      return ''; // the descriptor of the listing itself
     }
   };
-  return readdirSync('/proc/self/fd').filter(isSocket).length;
+  return new Set(
+    readdirSync('/proc/self/fd')
+      .map(nameOf)
+      .filter((name) => name.startsWith('socket:')),
+  );
 }
 
 async function connect({ to, write = '', exitAfter }: Connects): Promise<void> {
@@ -55,7 +59,8 @@ async function connect({ to, write = '', exitAfter }: Connects): Promise<void> {
       print({ error: fields(error) });
     }
   }
-  print({ left: sockets() - before });
+  // tsx's own, which were there before, may go meanwhile.
+  print({ left: [...sockets()].filter((socket) => !before.has(socket)).length });
 }
 
 /** Sends back to each connection what it sends, and tells of it. */
