@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { patient } from './test/lab/slowness.ts';
 
 /** Takes minutes, and programs that nothing else needs: `npm run test:programs`. */
 const PROGRAMS = 'test/programs/pairs.test.ts';
@@ -18,8 +19,8 @@ export default defineConfig({
     pool: 'forks',
     // Each lab has namespaces of its own, and waits more than it computes.
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    testTimeout: patient(30_000),
+    hookTimeout: patient(60_000),
     projects: [
       {
         extends: true,

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { patient } from './slowness.ts';
 
 /**
  * Two network namespaces joined by a veth pair. Nothing that happens in a lab is seen outside of it.
@@ -124,7 +125,7 @@ export function inside(end: Host, command: readonly string[]): string {
   return execFileSync('ip', ['netns', 'exec', end.namespace, ...command], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 20_000,
+    timeout: patient(20_000),
   });
 }
 

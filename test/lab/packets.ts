@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
+import { patient } from './slowness.ts';
 
 /** A captured packet as tshark reads it. Sequence numbers are the ones on the wire. */
 export interface Packet {
@@ -82,7 +83,7 @@ export async function decode(file: string): Promise<Packet[]> {
       ...['-o', 'tcp.desegment_tcp_streams:FALSE', '-o', 'tcp.analyze_sequence_numbers:FALSE'],
       ...FIELDS.flatMap((field) => ['-e', field]),
     ],
-    { maxBuffer: 1 << 29, timeout: 60_000 },
+    { maxBuffer: 1 << 29, timeout: patient(60_000) },
   );
   const frames = readFrames(file);
   return stdout

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Host } from './netns.ts';
+import { patient } from './slowness.ts';
 
 export const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 export const LIBRARY = join(REPOSITORY, 'build/Release/libknockify.so');
@@ -104,12 +105,12 @@ export async function finish(program: Program, timeout = 15_000): Promise<Outcom
   const timer = setTimeout(() => {
     expired = true;
     program.child.kill('SIGKILL');
-  }, timeout);
+  }, patient(timeout));
   try {
     const outcome = await program.ended;
     if (expired) {
       throw new Error(
-        `${program.command.join(' ')} did not end within ${timeout} ms\n${outcome.stdout}\n${outcome.stderr}`,
+        `${program.command.join(' ')} did not end within ${patient(timeout)} ms\n${outcome.stdout}\n${outcome.stderr}`,
       );
     }
     return outcome;
@@ -133,7 +134,7 @@ export async function stop(
   timeout = 5_000,
 ): Promise<Outcome> {
   if (program.isRunning()) program.child.kill(signal);
-  const timer = setTimeout(() => program.child.kill('SIGKILL'), timeout);
+  const timer = setTimeout(() => program.child.kill('SIGKILL'), patient(timeout));
   const outcome = await program.ended;
   clearTimeout(timer);
   return outcome;
@@ -141,8 +142,9 @@ export async function stop(
 
 /** Waits until `condition` holds. */
 export async function until(what: string, condition: () => boolean, timeout = 10_000): Promise<void> {
-  for (const deadline = Date.now() + timeout; !condition(); await sleep(10)) {
-    if (Date.now() > deadline) throw new Error(`${what}: not within ${timeout} ms`);
+  const most = patient(timeout);
+  for (const deadline = Date.now() + most; !condition(); await sleep(10)) {
+    if (Date.now() > deadline) throw new Error(`${what}: not within ${most} ms`);
   }
 }
 
