@@ -5,6 +5,9 @@ import { patient } from './test/lab/slowness.ts';
 const PROGRAMS = 'test/programs/pairs.test.ts';
 /** Likewise: `npm run test:package`. */
 const PACKAGE = 'test/package/*.test.ts';
+/** Boots other kernels: `npm run test:kernels`. What it runs inside of them needs what this machine's may lack. */
+const KERNELS = 'test/kernels/kernels.test.ts';
+const INSIDE = 'test/kernels/inside/*.test.ts';
 /** Takes many minutes: `npm run test:hard`, which also does some other tests more often. */
 const HARD = 'test/hard/**/*.test.ts';
 const MORE_OFTEN = [
@@ -24,12 +27,18 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'suite', include: ['test/**/*.test.ts'], exclude: [PROGRAMS, PACKAGE, HARD] },
+        test: {
+          name: 'suite',
+          include: ['test/**/*.test.ts'],
+          exclude: [PROGRAMS, PACKAGE, KERNELS, INSIDE, HARD],
+        },
       },
       { extends: true, test: { name: 'hard', include: [HARD, ...MORE_OFTEN] } },
       { extends: true, test: { name: 'programs', include: [PROGRAMS] } },
       // Packing builds anew what the other file takes.
       { extends: true, test: { name: 'package', include: [PACKAGE], fileParallelism: false } },
+      { extends: true, test: { name: 'kernels', include: [KERNELS] } },
+      { extends: true, test: { name: 'inside', include: [INSIDE] } },
     ],
   },
 });

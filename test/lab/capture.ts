@@ -17,8 +17,16 @@ export interface Capture {
 const MARK_PORT = 9;
 let captures = 0;
 
-/** Captures the TCP of one host's interface. Returns once tcpdump listens. */
-export async function startCapture(lab: Lab, host: Host = lab.client, filter = 'tcp'): Promise<Capture> {
+/**
+ * Captures the TCP of one host's interface. Returns once tcpdump listens. `beyond` is an IPv4 address that `host` reaches
+ * through that interface.
+ */
+export async function startCapture(
+  lab: Lab,
+  host: Host = lab.client,
+  filter = 'tcp',
+  beyond: string = (host === lab.client ? lab.server : lab.client).addresses.ipv4,
+): Promise<Capture> {
   const file = join(lab.directory, `capture-${captures++}.pcap`);
   const tcpdump = start(host, [
     'tcpdump',
@@ -40,19 +48,18 @@ export async function startCapture(lab: Lab, host: Host = lab.client, filter = '
     `(${filter}) or (udp and dst port ${MARK_PORT})`,
   ]);
   await untilSays(tcpdump, 'listening on');
-  return { seen: () => readFrames(file).length, stop: () => finishCapture(lab, host, tcpdump, file) };
+  return { seen: () => readFrames(file).length, stop: () => finishCapture(host, beyond, tcpdump, file) };
 }
 
 /**
  * tcpdump drops what it has not read yet when it is told to end: a datagram that is sent last and seen in the
  * file shows that everything before it is there, too.
  */
-async function finishCapture(lab: Lab, host: Host, tcpdump: Program, file: string): Promise<Packet[]> {
+async function finishCapture(host: Host, beyond: string, tcpdump: Program, file: string): Promise<Packet[]> {
   // Programs end before their connections do: FIN and ACK follow within the round trip.
   await sleep(60);
   const mark = `end-of-${file}`;
-  const other = host === lab.client ? lab.server : lab.client;
-  inside(host, ['bash', '-c', `printf %s '${mark}' >/dev/udp/${other.addresses.ipv4}/${MARK_PORT}`]);
+  inside(host, ['bash', '-c', `printf %s '${mark}' >/dev/udp/${beyond}/${MARK_PORT}`]);
   await until('the end of the capture', () => readFileSync(file).includes(mark));
   tcpdump.child.kill('SIGINT');
   if (tcpdump.isRunning()) await once(tcpdump.child, 'close');
@@ -63,9 +70,9 @@ async function finishCapture(lab: Lab, host: Host, tcpdump: Program, file: strin
 export async function capturing<T>(
   lab: Lab,
   work: (capture: Capture) => Promise<T>,
-  options: { host?: Host; filter?: string } = {},
+  options: { host?: Host; filter?: string; beyond?: string } = {},
 ): Promise<{ result: T; packets: Packet[] }> {
-  const capture = await startCapture(lab, options.host, options.filter);
+  const capture = await startCapture(lab, options.host, options.filter, options.beyond);
   try {
     const result = await work(capture);
     return { result, packets: await capture.stop() };
