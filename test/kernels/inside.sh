@@ -19,7 +19,7 @@ export KNOCKIFY_SLOWNESS=12
 uname -r >/run/report
 uname -v >>/run/report
 mapfile -t files <"$2/files"
-"$1" node_modules/vitest/vitest.mjs run --project suite --project inside --maxWorkers=2 --no-cache \
+"$1" node_modules/vitest/vitest.mjs run --project suite --project inside --maxWorkers=1 --no-cache \
   --reporter=verbose --reporter=json --outputFile.json=/run/vitest.json "${files[@]}" 2>&1 | cat
 cat /run/vitest.json >>/run/report
 stty -F /dev/ttyS1 raw

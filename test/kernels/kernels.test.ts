@@ -30,6 +30,7 @@ describe.each(SERIES)('Linux %s', (series) => {
 });
 
 test('docs/kernels.md is what these tests found', async () => {
+  expect([...reports.keys()]).toEqual(SERIES);
   const file = join(REPOSITORY, 'docs/kernels.md');
   const date = new Date().toLocaleDateString('en-GB', { day: 'numeric', month: 'long', year: 'numeric' });
   const found = render(reports, date);
