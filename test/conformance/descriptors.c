@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <sys/resource.h>
-#include <sys/un.h>
 
 static int open_descriptors(void)
 {
@@ -314,38 +313,6 @@ CASE(standard_moved, "stderr moved to a pipe by dup2, and to a file by freopen: 
     put(fd = connected_to(ECHO, 0), request, 3);
     SAY(close(fd));
     printf("lines: %d\n", pread(2, text, sizeof(text), 0) > 0);
-}
-
-static int pass_on_by(int fd, bool several)
-{
-    int pair[2];
-    socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
-    union {
-        struct cmsghdr head;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    char byte = 'x';
-    struct iovec part = {&byte, 1};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-    control.head = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
-    memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
-    SAY(sendmsg(pair[0], &message, 0));
-    SAY(close(fd));
-    struct mmsghdr batch[2] = {{.msg_hdr = message}};
-    if (several)
-        SAY(recvmmsg(pair[1], batch, 1, 0, NULL));
-    else
-        SAY(recvmsg(pair[1], &batch[0].msg_hdr, 0));
-    int passed = -1;
-    memcpy(&passed, CMSG_DATA(CMSG_FIRSTHDR(&batch[0].msg_hdr)), sizeof(passed));
-    close(pair[0]);
-    close(pair[1]);
-    return passed;
-}
-
-static int pass_on(int fd)
-{
-    return pass_on_by(fd, false);
 }
 
 CASE(passed_used, "SCM_RIGHTS: a connection in use, out and in again")

@@ -469,6 +469,37 @@ CASE(activated_listens, "passed on without a word; the program calls listen")
     become(fd);
 }
 
+CASE(received, "a listener that was made without the library and came in a message")
+{
+    int fd = bound(0, 0);
+    SAY(syscall(SYS_listen, fd, 8));
+    fd = pass_on(fd);
+    SAY(fcntl(fd, F_SETFL, O_NONBLOCK));
+    SAY(accept(fd, NULL, NULL));
+    SAY(fcntl(fd, F_SETFL, 0));
+    serve_one(fd, 0);
+}
+
+CASE(copy_before, "a copy and a child that have the socket from before listen accept")
+{
+    int fd = bound(0, 0), copy = dup(fd), go[2];
+    char byte;
+    SAY(pipe(go));
+    pid_t child = fork_child();
+    if (child == 0) {
+        if (read(go[0], &byte, 1) == 1)
+            serve(accept(fd, NULL, NULL));
+        _exit(0);
+    }
+    SAY(listen(fd, 8));
+    serve_one(copy, 0);
+    pid_t other = client(SERVER, 0);
+    if (write(go[1], "x", 1) != 1)
+        printf("the pipe is closed\n");
+    say_client(other);
+    printf("child: %d\n", wait_child(child));
+}
+
 CASE(activated_unheard, "a socket that was bound without the library; the program calls listen")
 {
     int fd = bound(0, 0);

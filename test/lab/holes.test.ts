@@ -66,7 +66,8 @@ test.each(MODES)('%s: a listener that was shut down and listens again is guarded
   await stop(program);
 });
 
-test.each(['exec', 'forked'])('%s: the connections of a shared listener are inspected', async (scenario) => {
+const SHARED = ['exec', 'forked', 'forked-before', 'copied', 'passed'];
+test.each(SHARED)('%s: the connections of a shared listener are inspected', async (scenario) => {
   const program = await serve(scenario, 'integrity');
   expect((await ask(PROTECTED_LENGTH)).stdout).toBe('served\n');
   const wrong = await ask(PROTECTED_LENGTH - 1);

@@ -61,6 +61,38 @@ def forked():
     os.wait()
 
 
+def copied():
+    """A copy from before listen() accepts."""
+    listener = bound()
+    copy = listener.dup()
+    listener.listen()
+    serve(copy)
+
+
+def passed():
+    """What came back in a message accepts."""
+    listener = bound()
+    listener.listen()
+    out, back = socket.socketpair()
+    socket.send_fds(out, [b"x"], [listener.fileno()])
+    _, [received], _, _ = socket.recv_fds(back, 1, 1)
+    serve(socket.socket(fileno=received))
+
+
+def forked_before():
+    """A child from before listen() accepts."""
+    listener = bound()
+    ready, go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(ready, 1)
+        serve(listener)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
+    listener.listen()
+    os.write(go, b"x")
+    os.wait()
+
+
 def reading_thread(wait):
     """One thread waits for the answer before another one has written the request."""
     fd = socket.create_connection((address, port))
@@ -94,6 +126,9 @@ SCENARIOS = {
     "exec": over_exec,
     "inherited": inherited,
     "forked": forked,
+    "forked-before": forked_before,
+    "copied": copied,
+    "passed": passed,
     "read-recv": lambda: reading_thread(lambda fd: None),
     "read-poll": lambda: reading_thread(wait_by_poll),
     "read-select": lambda: reading_thread(wait_by_select),
