@@ -40,18 +40,6 @@ export interface Server {
   readonly signal?: NodeJS.Signals;
 }
 
-/** Why a pair can't work in integrity mode: a reason of principle. */
-export interface Impossible {
-  readonly because: string;
-  /** What the client, or the library in it, says instead. No SYN leaves. */
-  readonly says: string;
-}
-
-export const SERVER_SPEAKS_FIRST: Impossible = {
-  because: 'the server speaks first (thesis 8.6)',
-  says: 'waits for an answer',
-};
-
 export interface Pair {
   /** The client, as the table in the docs shows it. */
   readonly name: string;
@@ -64,8 +52,8 @@ export interface Pair {
   readonly connections?: number;
   /** Expects that the client reports the refusal; by default that it fails and says something with "refused". */
   refused?(outcome: Outcome, mode: Mode): void;
-  /** How many of the first bytes are protected, or why none can be. */
-  readonly integrity: number | Impossible;
+  /** How many of the first bytes are protected. */
+  readonly integrity: number;
   /** What a reader should know of the protected bytes. */
   readonly remark?: string;
 }

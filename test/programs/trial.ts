@@ -98,19 +98,6 @@ export class Trials {
     return this.#client(pair, pair.server.behind?.(place) ?? place, undefined);
   }
 
-  /** A client that can't work in integrity mode, until it says so. */
-  async held(pair: Pair, says: string): Promise<Attempt> {
-    const { place } = await this.#serving(pair, 'integrity');
-    const { result, packets } = await this.#capturing(place, async () => {
-      const { command, ...options } = pair.client(place);
-      const knock = this.#knock('client', pair, 'integrity');
-      const program = start(this.#stealth.client, command, { ...options, knock });
-      await untilSays(program, says, TIMEOUT);
-      return stop(program);
-    });
-    return { outcome: result, packets };
-  }
-
   /** A client under the library and a server that is not. */
   async notHidden(pair: Pair): Promise<{ outcome: Outcome } & Running> {
     const place = await this.#place(pair.server, 'auth');
@@ -167,7 +154,7 @@ export class Trials {
 
   #knock(end: 'client' | 'server', pair: Pair, mode: Mode): Knock {
     const knock = this.#stealth.knock(this.#stealth[end], mode);
-    if (mode === 'auth' || typeof pair.integrity !== 'number') return knock;
+    if (mode === 'auth') return knock;
     return { ...knock, intlen: pair.integrity };
   }
 
