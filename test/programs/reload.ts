@@ -45,6 +45,7 @@ export function childrenOf(pid: number): number[] {
 
 /** Sends a signal to a server and waits until its children are others than before, all but `kept`. */
 export async function replaceChildren(pid: number, signal: NodeJS.Signals, kept = 0): Promise<void> {
+  await until(`children of process ${pid}`, () => childrenOf(pid).length > kept);
   const before = childrenOf(pid);
   process.kill(pid, signal);
   await until(`new children of process ${pid}`, () => {

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { until, untilSays } from '../lab/program.ts';
-import { type Server, TEXT, wrote } from './pair.ts';
+import { type Place, type Server, TEXT, wrote } from './pair.ts';
 import { APACHE } from './pairs/apache.ts';
 import { HAPROXY } from './pairs/haproxy.ts';
 import { makeCertificate } from './pairs/lighttpd.ts';
@@ -10,14 +10,22 @@ import { childrenOf, pidIn, type Reload, replaceChildren } from './reload.ts';
 
 /** Every reload, in the order of the table in the docs. */
 
+/** nginx's master, once it has its workers: it forgets what a signal before that asked for until there is another. */
+async function masterOf(place: Place, other?: number): Promise<number> {
+  const master = await pidIn(place, 'nginx.pid', other);
+  await until('its workers', () => childrenOf(master).length === NGINX_OPTIONS.workers);
+  return master;
+}
+
 const nginxReload: Reload = {
   name: 'SIGHUP, to more workers, one, and as many as before',
   pair: NGINX,
   async act({ place }) {
     const usual = NGINX_OPTIONS.workers ?? 1;
+    const master = await masterOf(place);
     for (const workers of [usual + 2, 1, usual]) {
       configureNginx(place, place.port, { ...NGINX_OPTIONS, workers });
-      await replaceChildren(await pidIn(place, 'nginx.pid'), 'SIGHUP');
+      await replaceChildren(master, 'SIGHUP');
     }
   },
 };
@@ -45,10 +53,9 @@ const nginxUpgrade: Reload = {
   name: 'SIGUSR2, another nginx in its place',
   pair: { ...NGINX, server: DAEMON },
   async act({ place }) {
-    const old = await pidIn(place, 'nginx.pid');
+    const old = await masterOf(place);
     process.kill(old, 'SIGUSR2');
-    const master = await pidIn(place, 'nginx.pid', old);
-    await until('its workers', () => childrenOf(master).length === NGINX_OPTIONS.workers);
+    await masterOf(place, old);
     process.kill(old, 'SIGQUIT');
     await until('the end of the old workers', () => childrenOf(old).length === 0);
   },
