@@ -103,7 +103,7 @@ async function connectTo(to: number, knock?: Knock): Promise<unknown> {
   return stepsOf(await run(stealth.client, [PYTHON, STEPS, 'connect', ipv4, String(to), PAYLOAD], { knock }));
 }
 
-/** A client without the secret that waits to be accepted. */
+/** A client without the secret that has sent and waits to be accepted. */
 async function queue(program: Program, to: number): Promise<Program> {
   const { ipv4 } = stealth.server.addresses;
   const client = start(stealth.client, [PYTHON, STEPS, 'connect', ipv4, String(to), PAYLOAD]);
@@ -113,7 +113,10 @@ async function queue(program: Program, to: number): Promise<Program> {
       readFileSync(`/proc/${program.pid}/net/${table}`, 'latin1')
         .split('\n')
         .map((line) => line.trim().split(/\s+/))
-        .some(([, address, , state]) => address?.endsWith(local) && state === ESTABLISHED),
+        .some(
+          ([, address, , state, queues]) =>
+            address?.endsWith(local) && state === ESTABLISHED && !queues?.endsWith(':00000000'),
+        ),
     ),
   );
   return client;
