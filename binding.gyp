@@ -14,6 +14,7 @@
         "shim/environment.c",
         "shim/hints.c",
         "shim/inherited.c",
+        "shim/inspection.c",
         "shim/lifetime.c",
         "shim/listen.c",
         "shim/log.c",

@@ -4,6 +4,7 @@
 #include "descriptors.h"
 #include "generated/originals.h"
 #include "hints.h"
+#include "inspection.h"
 #include "listen.h"
 #include "request.h"
 #include "socket.h"
@@ -17,9 +18,10 @@ enum { FIRST_PASSED = 3 }; // sd_listen_fds(3)
 // A loop that accepts and is refused must not flood the control process, or stderr.
 static const int64_t retry_ns = 1000000000;
 
-static bool track_guarded(int fd, uint8_t inspect)
+static bool track_guarded(int fd, const struct verdict *verdict)
 {
-    struct descriptor state = {.kind = DESCRIPTOR_GUARDED, .cookie = socket_cookie(fd), .inspect = inspect};
+    struct descriptor state = {.kind = DESCRIPTOR_GUARDED, .cookie = socket_cookie(fd)};
+    inspection_expect(&state, verdict);
     return descriptor_track(fd, &state);
 }
 
@@ -33,11 +35,11 @@ static bool guard(int fd, uint32_t backlog)
     if (!control_listen(&session, fd, "accept on a listener that came with the program", &verdict))
         return false;
     if (verdict.head.action == ACTION_PROCEED && socket_state(fd) != STATE_LISTEN)
-        return listen_guarded(&session, fd, (int)backlog, reuseport, verdict.head.follow) == 0;
+        return listen_guarded(&session, fd, (int)backlog, reuseport, &verdict) == 0;
     control_close(&session);
     switch (verdict.head.action) {
     case ACTION_PROCEED: // it has its guard already
-        return track_guarded(fd, verdict.head.follow);
+        return track_guarded(fd, &verdict);
     case ACTION_PASS:
         descriptor_forget(fd);
         return true;

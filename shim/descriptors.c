@@ -129,7 +129,7 @@ bool descriptor_track(int fd, const struct descriptor *state)
     entry->cookie = state->cookie;
     entry->backlog = state->backlog;
     entry->peer_size = state->peer_size;
-    memcpy(entry->peer, state->peer, sizeof(entry->peer));
+    memcpy(entry->peer, state->peer, sizeof(entry->peer)); // and so an inspection
     entry->inspect = state->inspect;
     entry->reuseport = state->reuseport;
     entry->marked = state->marked;

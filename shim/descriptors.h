@@ -21,14 +21,25 @@ enum descriptor_kind {
     DESCRIPTOR_ANNOUNCED,  // connected (or about to be) with a token over bytes that the program has yet to write
 };
 
+// What it takes to inspect a first segment; all zero where only the control process can.
+struct inspection {
+    uint32_t protected_length; // bytes
+    uint32_t midstate[MIDSTATE_SIZE / 4];
+};
+
 struct descriptor {
     _Atomic uint32_t kind;
     _Atomic uint32_t gathered;   // bytes that the program believes are sent, and are not
     _Atomic int64_t hint_at_ns;  // CLOCK_MONOTONIC; when to explain the stall, 0 once done; of a listener, when to try again
     uint64_t cookie;             // SO_COOKIE: tells this socket from a later one with the same number
     uint32_t backlog;            // of a listener that came from elsewhere
-    uint32_t peer_size;
-    uint8_t peer[PEER_SIZE];     // struct sockaddr as the program gave it
+    union {
+        struct {
+            uint32_t peer_size;
+            uint8_t peer[PEER_SIZE]; // struct sockaddr as the program gave it
+        };
+        struct inspection inspection; // of a listener
+    };
     uint8_t inspect;             // accepted connections are to be inspected
     uint8_t reuseport;           // the program's own SO_REUSEPORT
     uint8_t marked;              // the program set TCP_STEALTH on it

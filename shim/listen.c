@@ -5,6 +5,7 @@
 #include "activation.h"
 #include "descriptors.h"
 #include "generated/originals.h"
+#include "inspection.h"
 #include "log.h"
 #include "memory.h"
 #include "socket.h"
@@ -14,10 +15,10 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-int listen_guarded(struct session *session, int fd, int backlog, uint8_t reuseport, uint8_t inspect)
+int listen_guarded(struct session *session, int fd, int backlog, uint8_t reuseport, const struct verdict *verdict)
 {
-    struct descriptor state = {
-        .kind = DESCRIPTOR_GUARDED, .cookie = socket_cookie(fd), .inspect = inspect, .reuseport = reuseport};
+    struct descriptor state = {.kind = DESCRIPTOR_GUARDED, .cookie = socket_cookie(fd), .reuseport = reuseport};
+    inspection_expect(&state, verdict);
     struct descriptor *before = descriptor_find(fd);
     state.marked = before && before->marked;
     // An unguarded accept would follow where the descriptor can't be tracked.
@@ -63,7 +64,7 @@ int hook_listen(int fd, int backlog)
     if (!control_listen(&session, fd, "listen", &verdict))
         return control_failed();
     if (verdict.head.action == ACTION_PROCEED) {
-        int result = listen_guarded(&session, fd, backlog, reuseport, verdict.head.follow);
+        int result = listen_guarded(&session, fd, backlog, reuseport, &verdict);
         if (result == 0)
             errno = entry_errno;
         return result;
@@ -78,8 +79,10 @@ int hook_listen(int fd, int backlog)
     return verdict.head.action == ACTION_REFUSE ? verdict_refuse(&verdict) : control_failed();
 }
 
-static bool inspection_passed(int fd, int listener)
+static bool inspection_passed(int fd, int listener, const struct inspection *inspection)
 {
+    if (inspection_plain(fd, inspection))
+        return true;
     struct session session;
     struct verdict verdict;
     if (!control_accepted(&session, fd, listener, &verdict))
@@ -88,17 +91,21 @@ static bool inspection_passed(int fd, int listener)
     return verdict.head.action == ACTION_PASS;
 }
 
+// Not by way of SO_LINGER: a control process that hangs holds the socket open, too.
 static void reset(int fd)
 {
-    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-    original_setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+    original_connect(fd, &nowhere, sizeof(nowhere));
     original_close(fd);
 }
 
-static bool inspects(int fd)
+static bool inspects(int fd, struct inspection *inspection)
 {
     struct descriptor *entry = descriptor_tracked(fd) ? descriptor_verify(fd) : NULL;
-    return entry && entry->inspect;
+    if (!entry || !entry->inspect)
+        return false;
+    *inspection = entry->inspection;
+    return true;
 }
 
 static bool connection_waits(int fd)
@@ -123,7 +130,8 @@ int hook_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
         return -1;
     for (bool again = false;; again = true) {
         // Looked up first: another thread may close the listener while this one waits.
-        bool inspect = inspects(fd);
+        struct inspection inspection;
+        bool inspect = inspects(fd, &inspection);
         // The next connection, if this one fails, has as much room for its address. A bad pointer the kernel refuses.
         if (inspect && size)
             again ? memory_write(size, &room, sizeof(room)) : memory_read(&room, size, sizeof(room));
@@ -134,7 +142,7 @@ int hook_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
         log_descriptor_replaced(accepted, false);
         if (descriptor_tracked(accepted))
             descriptor_forget(accepted);
-        if (!inspect || inspection_passed(accepted, fd)) {
+        if (!inspect || inspection_passed(accepted, fd, &inspection)) {
             errno = entry_errno;
             return accepted;
         }

@@ -6,6 +6,6 @@
 
 // listen(2) on a socket that has its guard, and the report that ends the session. `reuseport` is the program's own
 // SO_REUSEPORT; with `inspect`, accepted connections are inspected.
-int listen_guarded(struct session *session, int fd, int backlog, uint8_t reuseport, uint8_t inspect);
+int listen_guarded(struct session *session, int fd, int backlog, uint8_t reuseport, const struct verdict *verdict);
 
 #endif

@@ -4,6 +4,7 @@
 #include "delayed.h"
 #include "descriptors.h"
 #include "generated/originals.h"
+#include "inspection.h"
 #include "log.h"
 #include "memory.h"
 #include "socket.h"
@@ -85,7 +86,7 @@ static int stealth_option(int fd, int option, const void *value, socklen_t lengt
     // A listener that checks its connections' first segment from now on, or no longer.
     entry = descriptor_find(fd);
     if (entry && atomic_load(&entry->kind) == DESCRIPTOR_GUARDED)
-        entry->inspect = verdict.head.follow;
+        inspection_expect(entry, &verdict);
     errno = entry_errno;
     return 0;
 }

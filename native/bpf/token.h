@@ -9,9 +9,11 @@
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define KNOCK_LE32(x) (x)
 #define KNOCK_BE32(x) __builtin_bswap32(x)
+#define KNOCK_LE64(x) (x)
 #else
 #define KNOCK_LE32(x) __builtin_bswap32(x)
 #define KNOCK_BE32(x) (x)
+#define KNOCK_LE64(x) __builtin_bswap64(x)
 #endif
 
 #define KNOCK_F(b, c, d) ((d) ^ ((b) & ((c) ^ (d))))
@@ -19,14 +21,13 @@
 #define KNOCK_H(b, c, d) ((b) ^ (c) ^ (d))
 #define KNOCK_I(b, c, d) ((c) ^ ((b) | ~(d)))
 #define KNOCK_STEP(f, a, b, c, d, word, sine, shift)      \
-  (a) += KNOCK_##f(b, c, d) + secret[word] + (__u32)sine; \
+  (a) += KNOCK_##f(b, c, d) + block[word] + (__u32)sine; \
   (a) = ((a) << (shift) | (a) >> (32 - (shift))) + (b)
 
-/* MD5's block transformation over `secret` (16 little-endian words in host order), then the XOR of the four words
- * of the new state. The words are combined as integers; the result is the AV, to be sent big-endian. */
-static inline __attribute__((always_inline)) __u32 knock_md5_words(const volatile __u32 *secret, __u32 iv0, __u32 iv1,
-                                                                   __u32 iv2, __u32 iv3) {
-  __u32 a = iv0, b = iv1, c = iv2, d = iv3;
+/* MD5's block transformation (RFC 1321 section 3.4): `block` is 16 little-endian words in host order, `state` what it
+ * is chained from and to. */
+static inline __attribute__((always_inline)) void knock_md5_block(const volatile __u32 *block, __u32 state[4]) {
+  __u32 a = state[0], b = state[1], c = state[2], d = state[3];
 
   KNOCK_STEP(F, a, b, c, d, 0, 0xd76aa478, 7);
   KNOCK_STEP(F, d, a, b, c, 1, 0xe8c7b756, 12);
@@ -96,7 +97,19 @@ static inline __attribute__((always_inline)) __u32 knock_md5_words(const volatil
   KNOCK_STEP(I, c, d, a, b, 2, 0x2ad7d2bb, 15);
   KNOCK_STEP(I, b, c, d, a, 9, 0xeb86d391, 21);
 
-  return (iv0 + a) ^ (iv1 + b) ^ (iv2 + c) ^ (iv3 + d);
+  state[0] += a;
+  state[1] += b;
+  state[2] += c;
+  state[3] += d;
+}
+
+/* The XOR of the four words of the state after one block: over the secret, the AV, to be sent big-endian. */
+static inline __attribute__((always_inline)) __u32 knock_md5_words(const volatile __u32 *block, __u32 iv0, __u32 iv1,
+                                                                   __u32 iv2, __u32 iv3) {
+  __u32 state[4] = {iv0, iv1, iv2, iv3};
+
+  knock_md5_block(block, state);
+  return state[0] ^ state[1] ^ state[2] ^ state[3];
 }
 
 /* The AV for a destination. `address` is 16 bytes in network byte order read as they lie in memory (an IPv4

@@ -7,11 +7,12 @@
 #include <stdint.h>
 
 enum {
-    PROTOCOL_VERSION = 1,
+    PROTOCOL_VERSION = 2,
     MAX_MESSAGE_SIZE = 36916,
     MAX_PROTECTED_LENGTH = 1024,
     DEFAULT_TIMEOUT = 5, // seconds
     LONGEST_TIMEOUT = 60,
+    MIDSTATE_SIZE = 16,
     PEER_SIZE = 28,
     MAX_CONNECT_SETTINGS = 32768,
     MAX_CONNECT_RC_PATH = 4096,
@@ -138,21 +139,25 @@ struct message_verdict {
     uint8_t log_level; // KNOCK_LOGLVL as it applies to this application; 255 if not known
     uint8_t follow; // 1: forward what comes next: accepted connections, or the first writes
     int32_t error; // errno for the application, with refuse
+    uint32_t protected_length; // of a listener: bytes of a first segment that can be inspected with the midstate; 0 if none can
+    uint8_t midstate[16]; // state of MD5 behind the secret, as the integrity hash begins
     uint8_t peer[28]; // struct sockaddr_in or sockaddr_in6
     uint32_t peer_size; // bytes of it that count
     uint32_t text_length; // a line for stderr; empty for none; at most 2048, behind the struct
     uint32_t prefix_length; // bytes gathered earlier, to be sent first; at most 1024, behind the struct
     uint32_t path_length; // the file wanted, with need_file; at most 4096, behind the struct
 };
-_Static_assert(sizeof(struct message_verdict) == 60, "verdict");
+_Static_assert(sizeof(struct message_verdict) == 80, "verdict");
 _Static_assert(offsetof(struct message_verdict, action) == 8, "verdict.action");
 _Static_assert(offsetof(struct message_verdict, log_level) == 9, "verdict.log_level");
 _Static_assert(offsetof(struct message_verdict, follow) == 10, "verdict.follow");
 _Static_assert(offsetof(struct message_verdict, error) == 12, "verdict.error");
-_Static_assert(offsetof(struct message_verdict, peer) == 16, "verdict.peer");
-_Static_assert(offsetof(struct message_verdict, peer_size) == 44, "verdict.peer_size");
-_Static_assert(offsetof(struct message_verdict, text_length) == 48, "verdict.text_length");
-_Static_assert(offsetof(struct message_verdict, prefix_length) == 52, "verdict.prefix_length");
-_Static_assert(offsetof(struct message_verdict, path_length) == 56, "verdict.path_length");
+_Static_assert(offsetof(struct message_verdict, protected_length) == 16, "verdict.protected_length");
+_Static_assert(offsetof(struct message_verdict, midstate) == 20, "verdict.midstate");
+_Static_assert(offsetof(struct message_verdict, peer) == 36, "verdict.peer");
+_Static_assert(offsetof(struct message_verdict, peer_size) == 64, "verdict.peer_size");
+_Static_assert(offsetof(struct message_verdict, text_length) == 68, "verdict.text_length");
+_Static_assert(offsetof(struct message_verdict, prefix_length) == 72, "verdict.prefix_length");
+_Static_assert(offsetof(struct message_verdict, path_length) == 76, "verdict.path_length");
 
 #endif

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { endpointOf } from '../../ts/api/endpoint.ts';
 import { connectStealth, listenStealth, StealthError } from '../../ts/api/index.ts';
 import { decode, encode, MAX_MESSAGE_SIZE, type Message } from '../../ts/spec/codec.ts';
-import { type ActionName, actions, SOCKADDR_SIZE } from '../../ts/spec/messages.ts';
+import { type ActionName, actions, MIDSTATE_SIZE, SOCKADDR_SIZE } from '../../ts/spec/messages.ts';
 import * as channel from '../../ts/sys/channel.ts';
 import { AF_INET, disconnect, getsockname } from '../../ts/sys/libc.ts';
 import * as tcp from '../../ts/sys/tcp.ts';
@@ -35,6 +35,8 @@ function verdict(action: ActionName, { text = '', error = 0 } = {}): Uint8Array 
     log_level: 1,
     follow: 0,
     error,
+    protected_length: 0,
+    midstate: new Uint8Array(MIDSTATE_SIZE),
     peer: new Uint8Array(SOCKADDR_SIZE),
     peer_size: 0,
     text: Buffer.from(text),

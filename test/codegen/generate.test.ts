@@ -107,6 +107,8 @@ describe('the generated message structs', () => {
       log_level: 2,
       follow: 1,
       error: -93,
+      protected_length: 24,
+      midstate: Uint8Array.from({ length: 16 }, (_, i) => 255 - i),
       peer: Uint8Array.from({ length: 28 }, (_, i) => i),
       peer_size: 28,
       text: Buffer.from('no'),
@@ -119,15 +121,15 @@ int main(void)
 {
     struct { struct message_verdict head; char blobs[64]; } v;
     size_t n = fread(&v, 1, sizeof(v), stdin);
-    printf("%zu %u %u %u %u %u %d %u %u %u %u %u %.7s\\n", n, v.head.header.id, v.head.header.size, v.head.action, v.head.log_level,
-           v.head.follow, v.head.error, v.head.peer[27], v.head.peer_size, v.head.text_length, v.head.prefix_length,
+    printf("%zu %u %u %u %u %u %d %u %u %u %u %u %u %u %.7s\\n", n, v.head.header.id, v.head.header.size, v.head.action, v.head.log_level,
+           v.head.follow, v.head.error, v.head.protected_length, v.head.midstate[15], v.head.peer[27], v.head.peer_size, v.head.text_length, v.head.prefix_length,
            v.head.path_length, v.blobs);
     return 0;
 }
 `;
     const bytes = encode(verdict);
     expect(compileAndRun(source, bytes)).toBe(
-      `${bytes.length} 7 ${bytes.length} 6 2 1 -93 27 28 2 3 2 noGET/x\n`,
+      `${bytes.length} 7 ${bytes.length} 6 2 1 -93 24 240 27 28 2 3 2 noGET/x\n`,
     );
   });
 });

@@ -1,6 +1,7 @@
 import type { Policy } from '../config/policy.ts';
 import { matchesListener } from '../config/targets.ts';
-import type { Inspection, Protection } from '../engine/engine.ts';
+import type { Engine, Inspection, Protection } from '../engine/engine.ts';
+import { integrityMidstate } from '../stealth/token.ts';
 import { type ProgramStealth, readNote, secretsOf, updateNote } from './note.ts';
 import { describePeer, parseSockaddr } from './sockaddr.ts';
 import { type Credentials, type Dealings, type Surroundings, whoIs } from './surroundings.ts';
@@ -11,6 +12,15 @@ import { refuse, UNKNOWN_LOG_LEVEL, type Verdict, verdict } from './verdict.ts';
  * before that has arrived, and then it is on its way. The library waits no longer than KNOCK_TIMEOUT. Milliseconds.
  */
 const FIRST_SEGMENT_WITHIN = 2000;
+
+/**
+ * What the library is told of a listener's connections: whether it has to have them inspected, and what it needs to let
+ * most of them pass without a question. From the midstate nobody computes an authenticator, nor the secret.
+ */
+export function inspecting(engine: Engine, { secret, protectedLength }: Protection) {
+  if (protectedLength === 0 || engine.inspectsFirstSegment) return { follow: false };
+  return { follow: true, inspects: { protectedLength, midstate: integrityMidstate(secret) } };
+}
 
 /** The server side of a session: listen(), and the inspection of accepted connections. */
 export class Listening implements Dealings {
@@ -100,7 +110,7 @@ export class Listening implements Dealings {
     log.debug(`guarded ${describePeer(local)} for ${whoIs(this.#client)}`);
     return verdict('proceed', {
       logLevel,
-      follow: protection.protectedLength > 0 && !engine.inspectsFirstSegment,
+      ...inspecting(engine, protection),
     });
   }
 

@@ -2,6 +2,7 @@ import type { Engine } from '../engine/engine.ts';
 import type { Message } from '../spec/codec.ts';
 import { MAX_PROTECTED_LENGTH } from '../spec/messages.ts';
 import { padSecret } from '../stealth/secret.ts';
+import { inspecting } from './listening.ts';
 import { type ProgramStealth, readNote, updateNote } from './note.ts';
 import { type Verdict, verdict } from './verdict.ts';
 
@@ -29,7 +30,7 @@ function apply(engine: Engine, fd: number, { secret, protectedLength }: ProgramS
   const protection = { secret, protectedLength };
   engine.guard(fd, protection, readNote(engine, fd).listener);
   updateNote(engine, fd, { listener: protection });
-  return verdict('done', { follow: protectedLength > 0 && !engine.inspectsFirstSegment });
+  return verdict('done', inspecting(engine, protection));
 }
 
 /** Setting the secret begins anew: without integrity protection. */

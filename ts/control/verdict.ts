@@ -1,5 +1,5 @@
 import type { Message } from '../spec/codec.ts';
-import { type ActionName, actions, SOCKADDR_SIZE } from '../spec/messages.ts';
+import { type ActionName, actions, MIDSTATE_SIZE, SOCKADDR_SIZE } from '../spec/messages.ts';
 
 export type Verdict = Message<'verdict'>;
 
@@ -13,6 +13,8 @@ export const UNKNOWN_LOG_LEVEL = 255;
 interface Details {
   readonly logLevel?: number;
   readonly follow?: boolean;
+  /** What the library needs to inspect first segments itself. */
+  readonly inspects?: { readonly protectedLength: number; readonly midstate: Uint8Array } | undefined;
   readonly error?: number;
   readonly sockaddr?: Uint8Array;
   readonly text?: string;
@@ -31,6 +33,8 @@ export function verdict(action: ActionName, details: Details = {}): Verdict {
     log_level: details.logLevel ?? UNKNOWN_LOG_LEVEL,
     follow: details.follow ? 1 : 0,
     error: details.error ?? 0,
+    protected_length: details.inspects?.protectedLength ?? 0,
+    midstate: details.inspects?.midstate ?? new Uint8Array(MIDSTATE_SIZE),
     peer,
     peer_size: details.sockaddr?.length ?? 0,
     text: Buffer.from(details.text ?? '').subarray(0, MAX_TEXT),

@@ -22,7 +22,7 @@ export interface MessageSpec {
 }
 
 /** Raised whenever a struct changes: both sides refuse a peer of another version by name. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** Where the control process listens, unless KNOCK_CONTROL or --socket says otherwise. */
 export const DEFAULT_SOCKET = '/run/knockify/control.sock';
@@ -33,6 +33,9 @@ export const MAX_PROTECTED_LENGTH = 1024;
 /** KNOCK_TIMEOUT, in seconds: how long the shim waits for the control process, and the longest that may be. */
 export const DEFAULT_TIMEOUT = 5;
 export const LONGEST_TIMEOUT = 60;
+
+/** MD5's four words, little-endian. */
+export const MIDSTATE_SIZE = 16;
 
 /** `sizeof(struct sockaddr_in6)`, the longest address of a TCP socket. */
 export const SOCKADDR_SIZE = 28;
@@ -164,6 +167,17 @@ export const messages = [
         doc: '1: forward what comes next: accepted connections, or the first writes',
       },
       { name: 'error', type: 'i32', doc: 'errno for the application, with refuse' },
+      {
+        name: 'protected_length',
+        type: 'u32',
+        doc: 'of a listener: bytes of a first segment that can be inspected with the midstate; 0 if none can',
+      },
+      {
+        name: 'midstate',
+        type: 'bytes',
+        size: MIDSTATE_SIZE,
+        doc: 'state of MD5 behind the secret, as the integrity hash begins',
+      },
       ...peer,
       { name: 'text', type: 'blob', max: 2048, doc: 'a line for stderr; empty for none' },
       {

@@ -3,6 +3,11 @@ import type { Destination } from './destination.ts';
 import { md5Round } from './md5.ts';
 import { assertSecret } from './secret.ts';
 
+/** What MD5 begins with (RFC 1321 section 3.3), in the order of its bytes. */
+const MD5_START = Uint8Array.from([
+  1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0x10,
+]);
+
 /** What the token of one SYN is made of. */
 export interface TokenInput {
   /** The shared secret, 64 bytes (`padSecret`). */
@@ -43,6 +48,19 @@ export function integrityHash(secret: Uint8Array, payload: Uint8Array): number {
   let hash = 0;
   for (let offset = 0; offset < digest.length; offset += 2) hash ^= digest.readUInt16BE(offset);
   return hash;
+}
+
+/**
+ * What MD5 has become once the secret, which is exactly one block, is in: whoever has this computes integrity hashes,
+ * and neither the secret nor an authenticator. Four little-endian words (RFC 1321 section 3.3).
+ */
+export function integrityMidstate(secret: Uint8Array): Uint8Array {
+  assertSecret(secret);
+  const midstate = Buffer.alloc(16);
+  md5Round(MD5_START, secret).forEach((word, i) => {
+    midstate.writeUInt32LE(word, 4 * i);
+  });
+  return midstate;
 }
 
 /** The 16 bytes of IV: the address, with IH at 4, TSval at 8 and the port at 12 XORed in, all big-endian. */
