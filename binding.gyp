@@ -55,7 +55,12 @@
       "sources": [
         "native/calls.c",
         "native/channel.c",
+        "native/lessons.c",
         "native/process.c",
+        "native/prompt.c",
+        "native/prompt_addon.c",
+        "native/prompt_arm.c",
+        "native/readiness.c",
         "native/sequences.c",
         "native/sys.c"
       ],

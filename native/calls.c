@@ -18,6 +18,9 @@ static int call_socket(const int32_t *n, UNUSED void *bytes, UNUSED int length) 
 }
 static int call_listen(const int32_t *n, UNUSED void *bytes, UNUSED int length) { return knk_listen(n[0], n[1]); }
 static int call_close(const int32_t *n, UNUSED void *bytes, UNUSED int length) { return knk_close(n[0]); }
+static int call_release(const int32_t *n, UNUSED void *bytes, UNUSED int length) {
+  return knk_close_unless_lingering(n[0]);
+}
 static int call_bind(const int32_t *n, void *bytes, int length) { return knk_bind(n[0], bytes, length); }
 static int call_connect(const int32_t *n, void *bytes, int length) { return knk_connect(n[0], bytes, length); }
 static int call_send(const int32_t *n, void *bytes, int length) { return knk_send(n[0], bytes, length); }
@@ -75,6 +78,7 @@ void knk_export_calls(napi_env env, napi_value exports) {
       {"undoDeferral", call_undo_deferral}, {"forbidDeferral", call_forbid_deferral}, {"prepare", call_prepare},
       {"arm", call_arm},                    {"settle", call_settle},                  {"pinPort", call_pin_port},
       {"bindPort", call_bind_port},         {"stopListening", call_stop_listening},
+      {"closeUnlessLingering", call_release},
   };
   for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
     napi_value function;

@@ -1,22 +1,21 @@
 // The descriptor channel: what Node's own sockets can't do. SOCK_SEQPACKET Unix sockets that carry descriptors
-// (SCM_RIGHTS) and say who the peer is (SO_PEERCRED), and any descriptor's readiness as an event.
+// (SCM_RIGHTS) and say who the peer is (SO_PEERCRED).
 // Functions return -errno; ts/sys/channel.ts turns that into its error class.
 #define _GNU_SOURCE
+#include "channel.h"
+
+#include "prompt_addon.h"
+#include "readiness.h"
 #include "sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <node_api.h>
-#include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include <uv.h>
-
-enum { MAX_DESCRIPTORS = 4 };
 
 static napi_value number(napi_env env, int value)
 {
@@ -94,6 +93,46 @@ static napi_value channel_connect(napi_env env, napi_callback_info info)
     return unix_socket(env, info, connect_to);
 }
 
+int knk_accept(int listener, struct ucred *identity)
+{
+    socklen_t size = sizeof(*identity);
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, identity, &size) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    return -error;
+}
+
+int knk_receive(int fd, struct knk_datagram *datagram)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(KNK_MOST_DESCRIPTORS * sizeof(int))];
+    } control;
+    struct iovec part = {.iov_base = datagram->data, .iov_len = datagram->room};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    datagram->count = 0;
+    ssize_t length = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (length < 0)
+        return -errno;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        int sent = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        for (int i = 0; i < sent && datagram->count < KNK_MOST_DESCRIPTORS; i++)
+            memcpy(&datagram->descriptors[datagram->count++], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+    }
+    if (!(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+        return (int)length;
+    for (int i = 0; i < datagram->count; i++)
+        close(datagram->descriptors[i]);
+    datagram->count = 0;
+    return -EMSGSIZE;
+}
+
 // accept(fd, Int32Array(3) for pid, uid and gid): the client's descriptor.
 static napi_value channel_accept(napi_env env, napi_callback_info info)
 {
@@ -101,18 +140,12 @@ static napi_value channel_accept(napi_env env, napi_callback_info info)
     napi_value argv[2];
     int32_t *identity;
     struct ucred credentials;
-    socklen_t size = sizeof(credentials);
     napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
     if (napi_get_typedarray_info(env, argv[1], NULL, NULL, (void **)&identity, NULL, NULL) != napi_ok)
         return number(env, -EINVAL);
-    int fd = accept4(argument(env, argv[0]), NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = knk_accept(argument(env, argv[0]), &credentials);
     if (fd < 0)
-        return number(env, -errno);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) {
-        int error = errno;
-        close(fd);
-        return number(env, -error);
-    }
+        return number(env, fd);
     identity[0] = credentials.pid;
     identity[1] = (int32_t)credentials.uid;
     identity[2] = (int32_t)credentials.gid;
@@ -120,45 +153,24 @@ static napi_value channel_accept(napi_env env, napi_callback_info info)
 }
 
 // receive(fd, buffer, Int32Array(1 + 4) for the count of descriptors and themselves): bytes of the datagram,
-// 0 at the end. A datagram that was cut, or that brought more descriptors than fit, is -EMSGSIZE and dropped whole.
+// 0 at the end.
 static napi_value channel_receive(napi_env env, napi_callback_info info)
 {
-    size_t argc = 3, room;
+    size_t argc = 3;
     napi_value argv[3];
-    void *data;
     int32_t *descriptors;
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(MAX_DESCRIPTORS * sizeof(int))];
-    } control;
+    struct knk_datagram datagram;
     napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
-    if (napi_get_buffer_info(env, argv[1], &data, &room) != napi_ok ||
+    if (napi_get_buffer_info(env, argv[1], &datagram.data, &datagram.room) != napi_ok ||
         napi_get_typedarray_info(env, argv[2], NULL, NULL, (void **)&descriptors, NULL, NULL) != napi_ok)
         return number(env, -EINVAL);
-    struct iovec part = {.iov_base = data, .iov_len = room};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-    ssize_t length = recvmsg(argument(env, argv[0]), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (length < 0)
-        return number(env, -errno);
-    int count = 0, held[MAX_DESCRIPTORS];
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        int sent = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        for (int i = 0; i < sent && count < MAX_DESCRIPTORS; i++)
-            memcpy(&held[count++], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-    }
-    if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
-        for (int i = 0; i < count; i++)
-            close(held[i]);
-        return number(env, -EMSGSIZE);
-    }
-    descriptors[0] = count;
-    memcpy(&descriptors[1], held, count * sizeof(int));
-    return number(env, (int)length);
+    int length = knk_receive(argument(env, argv[0]), &datagram);
+    descriptors[0] = datagram.count;
+    memcpy(&descriptors[1], datagram.descriptors, (size_t)datagram.count * sizeof(int));
+    return number(env, length);
 }
 
-// send(fd, buffer, Int32Array of descriptors): 0.
+// send(fd, buffer, Int32Array of descriptors, or nothing): 0.
 static napi_value channel_send(napi_env env, napi_callback_info info)
 {
     size_t argc = 3, length, count = 0;
@@ -167,12 +179,12 @@ static napi_value channel_send(napi_env env, napi_callback_info info)
     int32_t *descriptors;
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(MAX_DESCRIPTORS * sizeof(int))];
+        char bytes[CMSG_SPACE(KNK_MOST_DESCRIPTORS * sizeof(int))];
     } control;
     napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
     if (napi_get_buffer_info(env, argv[1], &data, &length) != napi_ok ||
-        napi_get_typedarray_info(env, argv[2], NULL, &count, (void **)&descriptors, NULL, NULL) != napi_ok ||
-        count > MAX_DESCRIPTORS)
+        (argc > 2 && napi_get_typedarray_info(env, argv[2], NULL, &count, (void **)&descriptors, NULL, NULL) != napi_ok) ||
+        count > KNK_MOST_DESCRIPTORS)
         return number(env, -EINVAL);
     struct iovec part = {.iov_base = data, .iov_len = length};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
@@ -190,100 +202,6 @@ static napi_value channel_send(napi_env env, napi_callback_info info)
     return number(env, sent < 0 ? -errno : 0);
 }
 
-struct watch {
-    uv_poll_t poll;
-    napi_env env;
-    napi_ref callback;
-    napi_async_context context;
-    napi_async_cleanup_hook_handle at_end;
-};
-
-static void on_closed(uv_handle_t *handle)
-{
-    napi_remove_async_cleanup_hook(((struct watch *)handle)->at_end);
-    free(handle);
-}
-
-// A worker thread ends: its loop must have no handle left then.
-static void on_end(napi_async_cleanup_hook_handle hook, void *watch)
-{
-    (void)hook;
-    if (!uv_is_closing(watch))
-        uv_close(watch, on_closed);
-}
-
-// After an error of the descriptor's, too: whoever tries to use it then is told.
-static void on_ready(uv_poll_t *poll, int status, int events)
-{
-    (void)status;
-    (void)events;
-    struct watch *watch = (struct watch *)poll;
-    napi_env env = watch->env;
-    napi_handle_scope scope;
-    napi_value callback, receiver, result;
-    napi_open_handle_scope(env, &scope);
-    napi_get_reference_value(env, watch->callback, &callback);
-    napi_get_global(env, &receiver);
-    napi_status called = napi_make_callback(env, watch->context, receiver, callback, 0, NULL, &result);
-    if (called == napi_pending_exception) {
-        napi_value error;
-        napi_get_and_clear_last_exception(env, &error);
-        napi_fatal_exception(env, error);
-    }
-    napi_close_handle_scope(env, scope);
-}
-
-// watch(fd, callback, writable): a handle; the callback runs whenever the descriptor is readable (or at its end), or
-// writable if that is asked for.
-static napi_value channel_watch(napi_env env, napi_callback_info info)
-{
-    size_t argc = 3;
-    napi_value argv[3], handle, name;
-    uv_loop_t *loop;
-    bool writable = false;
-    napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
-    struct watch *watch = calloc(1, sizeof(*watch));
-    if (!watch)
-        return number(env, -ENOMEM);
-    napi_get_uv_event_loop(env, &loop);
-    int failed = uv_poll_init(loop, &watch->poll, argument(env, argv[0]));
-    if (failed) {
-        free(watch);
-        return number(env, failed);
-    }
-    watch->env = env;
-    napi_get_value_bool(env, argv[2], &writable);
-    napi_add_async_cleanup_hook(env, on_end, watch, &watch->at_end);
-    napi_create_string_utf8(env, "knockify:watch", NAPI_AUTO_LENGTH, &name);
-    napi_async_init(env, NULL, name, &watch->context);
-    napi_create_reference(env, argv[1], 1, &watch->callback);
-    failed = uv_poll_start(&watch->poll, writable ? UV_WRITABLE : UV_READABLE, on_ready);
-    if (failed) {
-        napi_delete_reference(env, watch->callback);
-        napi_async_destroy(env, watch->context);
-        uv_close((uv_handle_t *)&watch->poll, on_closed);
-        return number(env, failed);
-    }
-    napi_create_external(env, watch, NULL, NULL, &handle);
-    return handle;
-}
-
-// unwatch(handle): to be called once, and before the descriptor is closed.
-static napi_value channel_unwatch(napi_env env, napi_callback_info info)
-{
-    size_t argc = 1;
-    napi_value argv[1];
-    struct watch *watch;
-    napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
-    if (napi_get_value_external(env, argv[0], (void **)&watch) != napi_ok)
-        return number(env, -EINVAL);
-    uv_poll_stop(&watch->poll);
-    napi_delete_reference(env, watch->callback);
-    napi_async_destroy(env, watch->context);
-    uv_close((uv_handle_t *)&watch->poll, on_closed);
-    return number(env, 0);
-}
-
 NAPI_MODULE_INIT()
 {
     static const struct {
@@ -291,7 +209,7 @@ NAPI_MODULE_INIT()
         napi_callback call;
     } functions[] = {
         {"listen", channel_listen}, {"connect", channel_connect}, {"accept", channel_accept}, {"receive", channel_receive},
-        {"send", channel_send},     {"watch", channel_watch},     {"unwatch", channel_unwatch},
+        {"send", channel_send},
     };
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
         napi_value function;
@@ -299,5 +217,7 @@ NAPI_MODULE_INIT()
         napi_set_named_property(env, exports, functions[i].name, function);
     }
     knk_export_calls(env, exports);
+    knk_export_readiness(env, exports);
+    knk_export_prompt(env, exports);
     return exports;
 }

@@ -2,6 +2,7 @@
 #include "sys.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -20,6 +21,12 @@ int knk_harden(void) {
    * process of this user gets at an undumpable one. */
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return -errno;
   return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+int knk_unblock(int fd) {
+  int flags = fcntl(fd, F_GETFL);
+
+  return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
 }
 
 int knk_notify(const char *path, const void *state, int length, const int32_t *descriptors, int count) {

@@ -133,15 +133,16 @@ static int defer(char *failed, int fd, const void *peer, uint32_t peer_size) {
   return state == TCP_SYN_SENT ? 0 : KNK_NOT_DELAYED;
 }
 
-/* The kernel refuses to clear an option, too, where Fast Open has been turned off since: a clear one is left alone. */
+/* Where Fast Open has been turned off since, the kernel refuses to clear an option even if it is clear. */
 static int forbid(char *failed, int fd) {
   int connect = 0, no_cookie = 0;
 
+  int result = SET(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0);
+  if (result == 0) result = SET(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 0);
+  if (result != -EOPNOTSUPP) return result;
   TRY(GET(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &connect));
-  if (connect) TRY(SET(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0));
   TRY(GET(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &no_cookie));
-  if (no_cookie) TRY(SET(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 0));
-  return 0;
+  return connect || no_cookie ? result : 0;
 }
 
 static int undo(char *failed, int fd, const struct knk_forgotten *forgotten) {
@@ -272,6 +273,13 @@ int knk_prepare(int fd, struct knk_preparation *p) {
   return learn(p, fd);
 }
 
+int knk_prepare_fresh(int fd, struct knk_preparation *p) {
+  p->state = TCP_CLOSE;
+  memset(&p->held, 0, sizeof(p->held));
+  int result = hold_and_defer(p, fd);
+  return result != 0 ? result : learn(p, fd);
+}
+
 int knk_bind_port(int fd, struct knk_arming *arming) {
   char *failed = arming->failed;
 
@@ -293,13 +301,10 @@ int knk_arm(int fd, struct knk_arming *arming) {
   char *failed = arming->failed;
   const struct knock_socket *mark = &arming->mark;
   const struct knk_forgotten forgotten = {mark->max_segment, mark->window_clamp, mark->quick_ack};
-  int repair;
 
   TRY(undo(failed, fd, &forgotten));
   TRY(failing(failed, "setsockopt(TCP_REPAIR)", knk_write_isn(fd, mark->isn)));
   TRY(knk_pin_port(fd, arming));
-  TRY(GET(IPPROTO_TCP, TCP_REPAIR, &repair));
-  if (repair) return KNK_IN_REPAIR;
   return write_mark(failed, arming->marks, fd, mark);
 }
 
@@ -308,6 +313,7 @@ int knk_settle(int fd, struct knk_settlement *settlement) {
 
   TRY(read_mark(failed, settlement->marks, fd, &settlement->mark));
   if (settlement->mark.phase != KNOCK_ARMED) return 0;
+  if (settlement->isn && settlement->mark.isn != settlement->isn) return 0;
   TRY(restore_port_range(failed, fd, settlement->mark.port_range));
   return tcp_state(failed, fd, &settlement->state);
 }

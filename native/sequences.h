@@ -95,9 +95,8 @@ struct knk_preparation {
 _Static_assert(sizeof(struct knk_preparation) == 180, "mirrored in ts/sys/sequences.ts");
 
 int knk_prepare(int fd, struct knk_preparation *preparation);
-
-/* The socket is still in repair mode. */
-enum { KNK_IN_REPAIR = 1 };
+/* The same for a socket that is known to be unconnected and without a mark. */
+int knk_prepare_fresh(int fd, struct knk_preparation *preparation);
 
 /* Ends the deferral and makes the next connect() start with mark.isn from the port of `source`. Only at the end the
  * mark is written. */
@@ -113,14 +112,16 @@ _Static_assert(sizeof(struct knk_arming) == 120, "mirrored in ts/sys/sequences.t
 int knk_arm(int fd, struct knk_arming *arming);
 
 /* Takes back what arming changed beyond the token, once the connect is made: the pinned port. Changes nothing of a
- * socket that is not armed. */
+ * socket that is not armed, or with another ISN than this (0: any). */
 struct knk_settlement {
   char failed[KNK_CALL_NAME];
   int32_t marks;
+  uint32_t isn;
+  /* Out. The state only of a socket that is armed so. */
   uint32_t state;
   struct knock_socket mark;
 };
-_Static_assert(sizeof(struct knk_settlement) == 92, "mirrored in ts/sys/sequences.ts");
+_Static_assert(sizeof(struct knk_settlement) == 96, "mirrored in ts/sys/sequences.ts");
 
 int knk_settle(int fd, struct knk_settlement *settlement);
 

@@ -91,6 +91,14 @@ int knk_socket(int family, int type, int protocol) { return or_errno(socket(fami
 
 int knk_close(int fd) { return or_errno(close(fd)); }
 
+int knk_close_unless_lingering(int fd) {
+  struct linger linger = {0};
+
+  /* What is no socket has no such option. */
+  knk_getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+  return linger.l_onoff && linger.l_linger > 0 ? 1 : knk_close(fd);
+}
+
 static int set_tcp(int fd, int name, int value) { return knk_setsockopt(fd, IPPROTO_TCP, name, &value, sizeof(value)); }
 
 /* What `in_repair` does while the socket is in repair mode is the only difference between reading and writing. */

@@ -38,6 +38,8 @@ KNK_EXPORT int knk_drops_all(int fd);
 KNK_EXPORT int knk_peek(int fd, void *bytes, int length);
 KNK_EXPORT int knk_socket(int family, int type, int protocol);
 KNK_EXPORT int knk_close(int fd);
+/* 1, and nothing done, for a socket with SO_LINGER: its last close() blocks. */
+int knk_close_unless_lingering(int fd);
 
 /* Makes `isn` the sequence number that the next connect() of an unconnected socket starts with; 0 lets the kernel
  * choose again. Enters and leaves repair mode in one go, whatever fails, and gives SO_REUSEADDR its value back,
@@ -71,6 +73,8 @@ KNK_EXPORT int knk_interfaces(uint32_t *indices, int capacity);
 /* Number of filters on both sides of an interface's clsact qdisc. */
 KNK_EXPORT int knk_count_filters(uint32_t index);
 
+/* Makes calls on the open file return where they would wait, for all who share it. */
+KNK_EXPORT int knk_unblock(int fd);
 /* No core dumps, no reading of this process's memory by others of its user, no new privileges by execve(). */
 KNK_EXPORT int knk_harden(void);
 /* Tells a service manager of `state` (sd_notify(3)): a datagram to the Unix socket at `path`, '@' first if it is an

@@ -279,7 +279,7 @@ bool control_report(struct session *session, int error)
     struct verdict verdict;
     // A listener whose guard nobody confirms is none.
     bool blamed = session->listens && error == 0;
-    struct message_report message = {.header = header(MESSAGE_REPORT), .error = error};
+    struct message_report message = {.header = header(MESSAGE_REPORT), .error = error, .waits = 1};
     struct request request = {0};
     request_append(&request, &message, sizeof(message));
     // A connect is done, and a control process that went away meanwhile changes nothing.
@@ -291,6 +291,16 @@ bool control_report(struct session *session, int error)
         blamed = verdict.head.action == ACTION_REFUSE;
     control_close(session);
     return blamed;
+}
+
+void control_tell(struct session *session)
+{
+    struct message_report message = {.header = header(MESSAGE_REPORT), .error = 0, .waits = 0};
+    struct request request = {0};
+    request_append(&request, &message, sizeof(message));
+    session->quiet = true;
+    if (transmit(session, &request))
+        control_close(session);
 }
 
 struct iovec verdict_prefix(const struct verdict *verdict)

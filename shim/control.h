@@ -34,6 +34,9 @@ bool control_accepted(struct session *session, int fd, int listener, struct verd
 // network, makes the call fail. Waiting keeps a report from meeting the socket's next connect.
 bool control_report(struct session *session, int error);
 
+// Reports that the real call succeeded, waits for nothing and closes the session.
+void control_tell(struct session *session);
+
 void control_close(struct session *session);
 
 // The gathered bytes that have to be sent before the program's own.

@@ -116,9 +116,11 @@ _Static_assert(offsetof(struct message_file, error) == 8, "file.error");
 struct message_report {
     struct message_header header;
     int32_t error; // errno of the call, 0 for success
+    uint32_t waits; // 1: the shim waits for the answer; 0: there is to be none
 };
-_Static_assert(sizeof(struct message_report) == 12, "report");
+_Static_assert(sizeof(struct message_report) == 16, "report");
 _Static_assert(offsetof(struct message_report, error) == 8, "report.error");
+_Static_assert(offsetof(struct message_report, waits) == 12, "report.waits");
 
 // shim: the application sets one of the socket options of the Knock patch. Descriptors: socket.
 struct message_option {

@@ -5,6 +5,7 @@ export class PaperEngine implements Engine {
   readonly name = 'stock';
   readonly inspectsFirstSegment = false;
   readonly changes = undefined;
+  readonly prompt = undefined;
   readonly calls: string[] = [];
   readonly notes = new Map<number, Uint8Array>();
   current: SocketPhase = 'fresh';

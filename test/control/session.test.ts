@@ -58,7 +58,7 @@ function session(ownSecret?: string): Session {
     };
   };
   return new Session(
-    { engine, ownPolicy, admits, localAddress: () => local, watch, log: silent },
+    { engine, prompt: undefined, ownPolicy, admits, localAddress: () => local, watch, log: silent },
     client,
     (verdict) => late.push(verdict),
     (fd) => released.push(fd),
@@ -86,7 +86,7 @@ function connectTo(
 }
 
 function report(error: number): Message {
-  return { kind: 'report', error };
+  return { kind: 'report', error, waits: 1 };
 }
 
 function listenWith(values: Record<string, string>): Message {
@@ -155,6 +155,38 @@ describe('a connect without integrity', () => {
     expect(engine.calls).toEqual(['arm 4242 lent -']);
     engine.current = 'fresh';
     expect(actionOf(session('lent').receive(connectTo('198.51.100.1', {}), [SOCKET]))).toBe('pass');
+  });
+});
+
+describe('a connect that was answered promptly', () => {
+  const answered = { socket: SOCKET, isn: 1, logLevel: 2 };
+
+  it('is reported like any other, and its socket is let go of', () => {
+    const one = session();
+    one.adopt(answered, false);
+    const verdict = one.receive(report(ECONNREFUSED), []);
+    expect(actionOf(verdict)).toBe('pass');
+    expect(verdict?.log_level).toBe(2);
+    expect(engine.calls).toEqual(['settle']);
+    expect({ released, over: one.over }).toEqual({ released: [SOCKET], over: true });
+  });
+
+  it('is taken back at once when it is overdue and was held back', () => {
+    engine.heldBack = 'the timestamp offset was another one';
+    engine.current = 'armed';
+    const one = session();
+    one.adopt(answered, true);
+    expect(engine.calls).toEqual(['settle', 'release']);
+  });
+});
+
+describe('a report that nobody waits for', () => {
+  it('has no answer, and ends the session', () => {
+    const one = session();
+    one.receive(connectTo('192.0.2.1', { KNOCK_SECRET: 'mine' }), [SOCKET]);
+    expect(one.over).toBe(false);
+    expect(one.receive({ kind: 'report', error: 0, waits: 0 }, [])).toBeUndefined();
+    expect({ released, over: one.over }).toEqual({ released: [SOCKET], over: true });
   });
 });
 

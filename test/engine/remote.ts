@@ -57,6 +57,7 @@ export async function startWorker(host: Host, prefix: readonly string[] = []): P
     app: target('app'),
     engine: target('engine'),
     libc: target('libc'),
+    prompt: target('prompt'),
     pid: child.pid ?? 0,
     kill: async () => {
       child.kill('SIGKILL');

@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { StockEngine } from '../../ts/engine/stock/stockEngine.ts';
 import { accept, listen as offer, connect as reach, receive, send } from '../../ts/sys/channel.ts';
 import * as libc from '../../ts/sys/libc.ts';
+import { prompting } from './prompting.ts';
 
 /** Runs inside a network namespace, does what the test asks for, one call after another, and answers. */
 
@@ -100,12 +101,15 @@ export const app = {
   },
 };
 
+export const prompt = prompting(() => engine?.prompt);
+
 export type App = typeof app;
 /** What answers: the engine, libc or the program. */
 export interface Targets {
   readonly app: App;
   readonly engine: StockEngine;
   readonly libc: typeof libc;
+  readonly prompt: ReturnType<typeof prompting>;
 }
 
 interface Request {
@@ -116,7 +120,7 @@ interface Request {
 }
 
 async function perform({ target, method, values }: Request): Promise<unknown> {
-  const object = { app, engine, libc }[target] as unknown as Record<
+  const object = { app, engine, libc, prompt }[target] as unknown as Record<
     string,
     (...v: readonly unknown[]) => unknown
   >;

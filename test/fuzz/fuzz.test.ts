@@ -66,6 +66,7 @@ describe('the control protocol', () => {
 
   test(`${SESSIONS} sessions: every descriptor is released once, and nothing is thrown`, TIMEOUT, () => {
     const around = {
+      prompt: undefined,
       ownPolicy: undefined,
       admits: () => true,
       localAddress: () => sockaddrOf('192.0.2.9', 80),

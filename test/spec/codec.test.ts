@@ -81,7 +81,7 @@ describe('the control protocol codec', () => {
   });
 
   it('refuses another protocol version, and says what to do', () => {
-    const message = Buffer.from(encode({ kind: 'report', error: 0 }));
+    const message = Buffer.from(encode({ kind: 'report', error: 0, waits: 1 }));
     message.writeUInt16LE(9, 0);
     expect(() => decode(message)).toThrow(/version 9.*one release/);
   });
@@ -99,7 +99,7 @@ describe('the control protocol codec', () => {
   it('has distinct ids and knows its own largest message', () => {
     expect(new Set(messages.map(({ id }) => id)).size).toBe(messages.length);
     expect(MAX_MESSAGE_SIZE).toBeGreaterThan(32_768);
-    expect(layouts.get('report')?.fixedSize).toBe(12);
+    expect(layouts.get('report')?.fixedSize).toBe(16);
   });
 
   it('hands over just the environment variables that make a policy', () => {

@@ -78,7 +78,7 @@ export class ControlSession {
    */
   async report(error: number): Promise<string | undefined> {
     try {
-      this.#send({ kind: 'report', error });
+      this.#send({ kind: 'report', error, waits: 1 });
       const verdict = await this.#verdict();
       return actionOf(verdict) === 'refuse' ? textOf(verdict) : undefined;
     } catch (problem) {

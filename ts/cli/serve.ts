@@ -10,7 +10,7 @@ import { createEngine, type EngineChoice } from '../engine/select.ts';
 import * as channel from '../sys/channel.ts';
 import { SysError } from '../sys/error.ts';
 import { getsockname, getUint } from '../sys/libc.ts';
-import { type HandedOver, handedOver, harden, notify } from '../sys/process.ts';
+import { type HandedOver, handedOver, harden, notify, unblock } from '../sys/process.ts';
 import type { ControlOptions } from './control.ts';
 import { ENGINE } from './environment.ts';
 import { loadLocalPolicy, loadLocalSettings } from './localPolicy.ts';
@@ -49,6 +49,7 @@ function takeOver(fd: number): Listener {
     throw new ConfigError(
       `${ACTIVATED}: it is a socket of another type; ListenSequentialPacket= makes the right one`,
     );
+  unblock(fd);
   return { fd, remove: () => {} };
 }
 
@@ -83,6 +84,9 @@ function ownPolicy(): Policy | undefined {
   return loadLocalSettings().secret === undefined ? undefined : loadLocalPolicy();
 }
 
+/** KNOCK_LOGLVL at which every connect has its line. */
+const LOG_EVERYTHING = 3;
+
 function engineChoice(): EngineChoice {
   const choice = process.env.KNOCK_ENGINE ?? 'auto';
   if (choice !== 'auto' && choice !== 'stock' && choice !== 'knock')
@@ -102,7 +106,8 @@ export function serve(options: ControlOptions): void {
   harden();
   const policy = ownPolicy();
   const write = lineWriter(STDERR);
-  const log = lineLog(policy?.logLevel ?? loadLocalSettings().logLevel ?? 1, write);
+  const logLevel = policy?.logLevel ?? loadLocalSettings().logLevel ?? 1;
+  const log = lineLog(logLevel, write);
   const given = handedOver();
   const admits = admission(options.allowUser);
   const engine = createEngine(engineChoice(), memoryOf(given));
@@ -112,6 +117,7 @@ export function serve(options: ControlOptions): void {
     listener = listen(options, given);
     server = new ControlServer(listener.fd, {
       engine,
+      prompt: logLevel < LOG_EVERYTHING ? engine.prompt : undefined,
       ownPolicy: policy,
       admits,
       localAddress: getsockname,

@@ -21,8 +21,8 @@ export class Admission<T> {
     this.#perUser = perUser;
   }
 
-  /** `waits` may be told so later, by `leave`. */
-  ask(uid: number, client: T): 'admitted' | 'waits' | 'turned away' {
+  /** `client` is what `leave` gives back when a client that waits is admitted. */
+  ask(uid: number, client: () => T): 'admitted' | 'waits' | 'turned away' {
     const inside = this.#inside.get(uid) ?? 0;
     if (inside < this.#perUser) {
       this.#inside.set(uid, inside + 1);
@@ -30,7 +30,7 @@ export class Admission<T> {
     }
     const waiting = this.#waiting.get(uid) ?? [];
     if (waiting.length >= this.#perUser) return 'turned away';
-    this.#waiting.set(uid, [...waiting, client]);
+    this.#waiting.set(uid, [...waiting, client()]);
     return 'waits';
   }
 

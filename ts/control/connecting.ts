@@ -1,6 +1,6 @@
 import type { Policy } from '../config/policy.ts';
 import { matchesDestination } from '../config/targets.ts';
-import type { Peer, Sight } from '../engine/engine.ts';
+import type { Answered, Peer, Sight } from '../engine/engine.ts';
 import type { Message } from '../spec/codec.ts';
 import { moved, prefix, type StealthConnect, write, writeAnnounced } from './delayed.ts';
 import { type ProgramStealth, readNote, secretsOf, updateNote } from './note.ts';
@@ -17,6 +17,8 @@ const EINPROGRESS = 115;
 interface Armed {
   readonly fd: number;
   readonly connect: StealthConnect;
+  /** Of the token; undefined for one that was found under way. */
+  readonly isn: number | undefined;
   readonly timer: NodeJS.Timeout;
 }
 
@@ -73,6 +75,14 @@ export class Connecting implements Dealings {
     return this.#arm(socket, moved(connect, 'connect'), peer);
   }
 
+  /** Goes on with a connect that was answered promptly; `overdue`, if it has not been reported for long. */
+  adopt({ socket, isn, logLevel }: Answered, overdue: boolean): void {
+    const unknown = { sockaddr: new Uint8Array(), secret: new Uint8Array(), bytes: new Uint8Array() };
+    const armed = { ...unknown, logLevel, protectedLength: 0, accepted: 0, announced: false };
+    this.#await(socket, moved({ state: 'idle', ...armed }, 'connect'), isn);
+    if (overdue) this.#checkHeldBack();
+  }
+
   send(socket: number, payload: Uint8Array): Verdict {
     const { engine } = this.#around;
     const note = readNote(engine, socket);
@@ -112,13 +122,13 @@ export class Connecting implements Dealings {
     const final = error !== 0 && error !== EINPROGRESS;
     if (armed === undefined) return verdict('pass');
     clearTimeout(armed.timer);
-    const { fd, connect } = armed;
-    const reason = engine.settle(fd);
+    const { fd, connect, isn } = armed;
+    const reason = engine.settle(fd, isn);
     const event = error === 0 ? 'sent' : final || reason !== undefined ? 'error' : 'pending';
     const next = moved(connect, event);
     log.debug(`connect of ${whoIs(this.#client)}: ${next.state}`);
-    if (next.state !== 'armed' && !(connect.announced && next.state === 'connected'))
-      updateNote(engine, fd, { connect: undefined });
+    const known = connect.protectedLength > 0 && !(connect.announced && next.state === 'connected');
+    if (known && next.state !== 'armed') updateNote(engine, fd, { connect: undefined });
     if (reason !== undefined) this.#giveUp(fd, reason);
     const { logLevel } = connect;
     return reason === undefined ? verdict('pass', { logLevel }) : refuse(reason, logLevel);
@@ -172,16 +182,16 @@ export class Connecting implements Dealings {
     const { engine, log } = this.#around;
     const { logLevel, sockaddr } = connect;
     const payload = connect.protectedLength > 0 ? connect.bytes : undefined;
-    engine.arm(socket, peer, connect.secret, payload);
+    const { isn } = engine.arm(socket, peer, connect.secret, payload);
     if (payload !== undefined) this.#keep(socket, connect);
     log.debug(`armed a connect of ${whoIs(this.#client)} to ${describePeer(peer)}`);
-    this.#await(socket, connect);
+    this.#await(socket, connect, isn);
     return verdict('proceed', { logLevel, sockaddr, prefix: prefix(connect), follow: connect.announced });
   }
 
-  #await(fd: number, connect: StealthConnect): void {
+  #await(fd: number, connect: StealthConnect, isn?: number): void {
     const timer = setTimeout(() => this.#checkHeldBack(), HELD_BACK_AFTER);
-    this.#armed = { fd, connect, timer };
+    this.#armed = { fd, connect, isn, timer };
   }
 
   /** The application blocks in connect(): end that if the SYN did not leave as it should. */
@@ -189,7 +199,7 @@ export class Connecting implements Dealings {
     const armed = this.#armed;
     if (armed === undefined) return;
     try {
-      const reason = this.#around.engine.settle(armed.fd);
+      const reason = this.#around.engine.settle(armed.fd, armed.isn);
       if (reason !== undefined) this.#giveUp(armed.fd, reason);
     } catch (error) {
       this.#around.log.error(`looking after a connect: ${error instanceof Error ? error.message : error}`);

@@ -28,6 +28,7 @@ export function lineWriter(fd: number): (line: string) => void {
 /** Lines up to a KNOCK_LOGLVL: 1 errors, 2 notices, 3 everything. */
 export function lineLog(level: number, write: (line: string) => void): Log {
   const line = (least: number) => (text: string) => {
+    if (level < least) return;
     // Part of the text may be a client's; it must not look like lines of ours.
     const shown = text.replace(
       /[^\x20-\x7e\n]|\n(?! )/g,

@@ -1,3 +1,4 @@
+import type { Left, Prompt } from '../engine/engine.ts';
 import { decode, encode, MAX_MESSAGE_SIZE, ProtocolError } from '../spec/codec.ts';
 import * as channel from '../sys/channel.ts';
 import { SysError } from '../sys/error.ts';
@@ -12,8 +13,9 @@ const BREATHER = 100;
 /** How many clients are let in before those that are in get their turn. */
 const ACCEPTS = 32;
 
-/** How many datagrams of one client are taken before the others get their turn. */
-const TURN = 4;
+/** A client that was accepted or answered promptly, and says nothing for so long, is a session's; looked for so often. Milliseconds. */
+const OVERDUE_AFTER = 1000;
+const LOOK_EVERY = 500;
 
 interface Client {
   readonly fd: number;
@@ -24,9 +26,19 @@ interface Client {
   heardAt: number;
 }
 
-interface Arrival {
-  readonly fd: number;
-  readonly identity: channel.Identity;
+/** The same with a datagram of its own: that of a client who waits must not be overwritten by others'. */
+function kept(left: Left): Left {
+  const { datagram } = left;
+  if (datagram === undefined || datagram instanceof SysError) return left;
+  return { ...left, datagram: { ...datagram, data: Buffer.from(datagram.data) } };
+}
+
+function discard({ client, datagram, answered }: Left): void {
+  const received = datagram === undefined || datagram instanceof SysError ? undefined : datagram;
+  for (const fd of received?.descriptors ?? []) channel.release(fd);
+  received?.data.fill(0);
+  if (answered !== undefined) channel.release(answered.socket);
+  channel.close(client);
 }
 
 /** Serves applications over a SOCK_SEQPACKET Unix socket, one session a connection. */
@@ -39,8 +51,10 @@ export class ControlServer {
   #unfollow: (() => void) | undefined;
   #breather: NodeJS.Timeout | undefined;
   readonly #limits: Limits;
-  readonly #admission: Admission<Arrival>;
+  readonly #admission: Admission<Left>;
   readonly #sweeper: NodeJS.Timeout;
+  #unhear: (() => void) | undefined;
+  #looking: NodeJS.Timeout | undefined;
 
   /** `listener` is a listening channel descriptor; the server owns it from here on. */
   constructor(listener: number, around: Surroundings, limits = LIMITS) {
@@ -52,17 +66,23 @@ export class ControlServer {
     this.#unwatch = channel.watch(listener, () => this.#accept());
     const { changes } = around.engine;
     if (changes !== undefined) this.#unfollow = channel.watch(changes, () => this.#follow());
+    const { prompt } = around;
+    if (prompt === undefined) return;
+    this.#unhear = channel.watch(prompt.descriptor, () => this.#hear(prompt));
+    this.#looking = setInterval(() => this.#lookForOverdue(prompt), LOOK_EVERY).unref();
   }
 
   close(): void {
     clearTimeout(this.#breather);
     clearInterval(this.#sweeper);
+    clearInterval(this.#looking);
+    this.#unhear?.();
     this.#unwatch?.();
     this.#unwatch = undefined;
     this.#unfollow?.();
     this.#unfollow = undefined;
     channel.close(this.#listener);
-    for (const { fd } of this.#admission.clear()) channel.close(fd);
+    for (const left of this.#admission.clear()) discard(left);
     for (const client of [...this.#clients]) this.#drop(client);
   }
 
@@ -78,14 +98,9 @@ export class ControlServer {
   #accept(): void {
     try {
       for (let turn = 0; turn < ACCEPTS; turn++) {
-        const next = channel.accept(this.#listener);
+        const next = this.#next();
         if (next === undefined) return;
-        const { uid } = next.identity;
-        const turn = this.#admission.ask(uid, next);
-        if (turn === 'admitted') this.#begin(next);
-        if (turn !== 'turned away') continue;
-        this.#around.log.info(`turned a client away: user ${uid} has too many`);
-        channel.close(next.fd);
+        this.#enter(next);
       }
     } catch (error) {
       this.#around.log.error(`accepting a client: ${error instanceof Error ? error.message : error}`);
@@ -93,17 +108,46 @@ export class ControlServer {
     }
   }
 
-  #begin({ fd, identity }: Arrival): void {
+  /** A client that was not answered promptly. */
+  #next(): Left | undefined {
+    const { prompt } = this.#around;
+    if (prompt !== undefined) return prompt.accept(this.#listener, this.#limits.perUser, this.#buffer);
+    const next = channel.accept(this.#listener);
+    const nothing = { datagram: undefined, begun: false, answered: undefined };
+    return next && { client: next.fd, identity: next.identity, ...nothing };
+  }
+
+  #hear(prompt: Prompt): void {
+    for (let left = prompt.hear(this.#buffer); left; left = prompt.hear(this.#buffer)) this.#enter(left);
+  }
+
+  #lookForOverdue(prompt: Prompt): void {
+    for (let left = prompt.overdue(OVERDUE_AFTER); left; left = prompt.overdue(OVERDUE_AFTER))
+      this.#enter(left);
+  }
+
+  #enter(left: Left): void {
+    const { uid } = left.identity;
+    const turn = this.#admission.ask(uid, () => kept(left));
+    if (turn === 'admitted') this.#begin(left);
+    if (turn !== 'turned away') return;
+    this.#around.log.info(`turned a client away: user ${uid} has too many`);
+    discard(left);
+  }
+
+  #begin(left: Left): void {
+    const { client: fd, identity, answered, datagram } = left;
     const session: Session = new Session(
       this.#around,
       identity,
       (answer) => this.#send(client, answer),
-      channel.close,
+      channel.release,
     );
     const unwatch = channel.watch(fd, () => this.#serve(client));
     const client: Client = { fd, uid: identity.uid, session, unwatch, heardAt: performance.now() };
     this.#clients.add(client);
-    this.#serve(client);
+    if (answered !== undefined) session.adopt(answered, datagram === undefined);
+    this.#take(client, datagram, left.begun);
   }
 
   /** Whoever connects and says nothing holds nothing for ever. */
@@ -126,31 +170,46 @@ export class ControlServer {
     }, BREATHER);
   }
 
+  /** One datagram: then the others get their turn. */
   #serve(client: Client): void {
     try {
-      for (let turn = 0; turn < TURN; turn++) {
-        const datagram = channel.receive(client.fd, this.#buffer);
-        if (datagram === undefined) return;
-        if (datagram.data.length === 0) {
-          for (const fd of datagram.descriptors) channel.close(fd);
-          this.#drop(client);
-          return;
-        }
-        client.heardAt = performance.now();
-        const answer = this.#answer(client.session, datagram);
-        // A secret may have been in it.
-        datagram.data.fill(0);
-        if (answer !== undefined) this.#send(client, answer);
-      }
+      this.#take(client, channel.receive(client.fd, this.#buffer));
     } catch (error) {
       this.#lose(client, error);
     }
+  }
+
+  /** `begun`: an answer was begun and broken off, for a reason that whoever begins anew will find once more. */
+  #take(client: Client, datagram: Left['datagram'], begun = false): void {
+    try {
+      if (datagram === undefined) return;
+      if (datagram instanceof SysError) throw datagram;
+      if (datagram.data.length === 0) {
+        for (const fd of datagram.descriptors) channel.close(fd);
+        this.#drop(client);
+        return;
+      }
+      client.heardAt = performance.now();
+      const answer = this.#answer(client.session, datagram, begun);
+      // A secret may have been in it.
+      datagram.data.fill(0);
+      this.#teach(client);
+      if (answer !== undefined) this.#send(client, answer);
+      else if (client.session.over) this.#drop(client);
+    } catch (error) {
+      this.#lose(client, error);
+    }
+  }
+
+  #teach({ fd, session: { lesson } }: Client): void {
+    if (lesson !== undefined) this.#around.prompt?.teach(fd, lesson.secret, lesson.logLevel);
   }
 
   #send(client: Client, answer: Verdict): void {
     if (!this.#clients.has(client)) return;
     try {
       channel.send(client.fd, encode(answer));
+      if (client.session.over) this.#drop(client);
     } catch (error) {
       this.#lose(client, error);
     }
@@ -164,8 +223,9 @@ export class ControlServer {
     this.#drop(client);
   }
 
-  #answer(session: Session, { data, descriptors }: channel.Datagram): Verdict | undefined {
+  #answer(session: Session, { data, descriptors }: channel.Datagram, begun: boolean): Verdict | undefined {
     try {
+      if (begun && descriptors[0] !== undefined) this.#around.engine.release(descriptors[0]);
       return session.receive(decode(data), descriptors);
     } catch (error) {
       // Once the session has them it closes them itself, and it does not throw.

@@ -1,7 +1,8 @@
 import { ConfigError } from '../config/error.ts';
-import { buildPolicy } from '../config/policy.ts';
+import { buildPolicy, type Policy } from '../config/policy.ts';
 import type { Settings } from '../config/settings.ts';
-import { EngineError, type Sight } from '../engine/engine.ts';
+import { ALL_TARGETS } from '../config/targets.ts';
+import { type Answered, EngineError, type Sight } from '../engine/engine.ts';
 import type { Message } from '../spec/codec.ts';
 import { type ActionName, actions } from '../spec/messages.ts';
 import { SysError } from '../sys/error.ts';
@@ -40,6 +41,14 @@ const LONGEST_PATH = 4096;
 const CALLS: readonly ActionName[] = ['proceed', 'flush'];
 const OPEN: readonly ActionName[] = [...CALLS, 'need_file'];
 
+const PROCEED = actions.find(({ name }) => name === 'proceed')?.id;
+
+/** An f: secret and an rc file have to be looked at each time, and targets for each destination. */
+function isConstant(request: Request, settings: Settings, { targets, protectedLength }: Policy): boolean {
+  const fromFile = request.rc_path.length > 0 || settings.secret?.kind === 'file';
+  return !fromFile && targets === ALL_TARGETS && protectedLength === 0;
+}
+
 function isOneOf(names: readonly ActionName[], { action }: Verdict): boolean {
   return names.some((name) => actions.some(({ id, name: other }) => other === name && id === action));
 }
@@ -63,6 +72,8 @@ export class Session {
   #dealings: Dealings | undefined;
   #asked = false;
   #calling = false;
+  #over = false;
+  #lesson: Policy | undefined;
 
   /** `answer` sends a verdict that could not be returned at once; `release` closes a descriptor. */
   constructor(
@@ -74,6 +85,7 @@ export class Session {
     this.#around = around;
     this.#client = client;
     this.#answer = (verdict) => {
+      this.#over = true;
       this.#letGo();
       answer(verdict);
     };
@@ -90,9 +102,27 @@ export class Session {
       verdict = this.#failed(error);
     }
     this.#calling = verdict !== undefined && isOneOf(CALLS, verdict);
-    const ended = message.kind === 'report' || (verdict !== undefined && !isOneOf(OPEN, verdict));
-    if (ended) this.#letGo();
-    return verdict;
+    this.#over ||= message.kind === 'report' || (verdict !== undefined && !isOneOf(OPEN, verdict));
+    if (this.#over) this.#letGo();
+    return message.kind === 'report' && message.waits === 0 ? undefined : verdict;
+  }
+
+  /** What the connect was armed by, if one with the same settings is to be armed by the same. Valid until `end`. */
+  get lesson(): Policy | undefined {
+    return this.#lesson;
+  }
+
+  /** Nothing more is to come, once what `receive` returned or `answer` got is sent. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Goes on with a connect that was answered promptly. */
+  adopt(answered: Answered, overdue: boolean): void {
+    this.#held.push(answered.socket);
+    this.#asked = true;
+    this.#calling = true;
+    this.#connecting().adopt(answered, overdue);
   }
 
   /** The application makes a real call, and reports how it ended when it has. */
@@ -175,7 +205,9 @@ export class Session {
     const policy = buildPolicy(settings, file, ownPolicy);
     if (policy.secret !== ownPolicy?.secret) this.#secrets.push(policy.secret);
     if (request.kind === 'listen') return this.#listening().listen(socket, policy);
-    return this.#connecting().connect(socket, sight, request, policy);
+    const connected = this.#connecting().connect(socket, sight, request, policy);
+    if (connected.action === PROCEED && isConstant(request, settings, policy)) this.#lesson = policy;
+    return connected;
   }
 
   #connecting(): Connecting {

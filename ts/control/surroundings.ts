@@ -1,11 +1,13 @@
 import type { Policy } from '../config/policy.ts';
-import type { Engine } from '../engine/engine.ts';
+import type { Engine, Prompt } from '../engine/engine.ts';
 import type { Log } from './log.ts';
 import type { Verdict } from './verdict.ts';
 
 /** What a session needs of the rest of the control process. */
 export interface Surroundings {
   readonly engine: Engine;
+  /** The engine's, unless every connect is to be told about. */
+  readonly prompt: Prompt | undefined;
   /** The control process's own policy, lent to applications that bring no secret. */
   readonly ownPolicy: Policy | undefined;
   /** Whether a user may use this control process at all. */

@@ -1,4 +1,7 @@
 import type { Destination } from '../stealth/destination.ts';
+import type { Prompt } from '../sys/prompt.ts';
+
+export type { Answered, Left, Prompt } from '../sys/prompt.ts';
 
 /** A destination together with the `struct sockaddr` bytes that the application passed, for the real connect. */
 export interface Peer extends Destination {
@@ -67,6 +70,8 @@ export interface Engine {
   readonly inspectsFirstSegment: boolean;
   /** A descriptor that becomes readable when `follow` has something to do; undefined where there is never anything. */
   readonly changes: number | undefined;
+  /** Answers connects that are like earlier ones, where that can be done without asking anybody. */
+  readonly prompt: Prompt | undefined;
   /** Catches up with interfaces that came, changed or went. */
   follow(): void;
   /**
@@ -85,10 +90,14 @@ export interface Engine {
   arm(fd: number, peer: Peer, secret: Uint8Array, payload?: Uint8Array): ArmedToken;
   /**
    * To be called once the application's real connect() has returned: takes back what arming changed beyond the
-   * token (the pinned port). Returns why the SYN was held back, or undefined when it left as it should.
+   * token (the pinned port). Returns why the SYN was held back, or undefined when it left as it should. With the
+   * token's `isn`, does nothing where the socket was armed anew since.
    */
-  settle(fd: number): string | undefined;
-  /** Takes a deferred or armed socket back to fresh: no port, no token, no repair mode. */
+  settle(fd: number, isn?: number): string | undefined;
+  /**
+   * Takes a deferred or armed socket back to fresh: no port, no token, no repair mode. Resets a connection whose SYN
+   * left without its token.
+   */
   release(fd: number): void;
   /**
    * Guards a bound (or unbound) socket that does not listen yet, or a guarded one (and its group) anew; `previous`

@@ -65,6 +65,7 @@ export class KnockEngine implements Engine {
   readonly name = 'knock';
   readonly inspectsFirstSegment = true;
   readonly changes = undefined;
+  readonly prompt = undefined;
   readonly #namespace = ownNamespace();
   readonly #sysctls = new Sysctls();
   readonly #known = new Map<bigint, Known>();

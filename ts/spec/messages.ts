@@ -132,7 +132,10 @@ export const messages = [
     id: 6,
     doc: 'shim: how the real call ended',
     descriptors: [],
-    fields: [outcome],
+    fields: [
+      outcome,
+      { name: 'waits', type: 'u32', doc: '1: the shim waits for the answer; 0: there is to be none' },
+    ],
   },
   {
     name: 'option',

@@ -1,19 +1,21 @@
-import { createRequire } from 'node:module';
-import { artefact } from './artefacts.ts';
-import { checked, SysError } from './error.ts';
+import { close as closeLater } from 'node:fs';
+import { addon } from './addon.ts';
+import { checked } from './error.ts';
 
 interface Native {
   listen(path: string): number;
   connect(path: string): number;
   accept(fd: number, identity: Int32Array): number;
   receive(fd: number, buffer: Buffer, descriptors: Int32Array): number;
-  send(fd: number, buffer: Buffer, descriptors: Int32Array): number;
-  watch(fd: number, ready: () => void, writable: boolean): unknown;
-  unwatch(handle: unknown): number;
+  send(fd: number, data: Uint8Array, descriptors?: Int32Array): number;
+  observe(ready: Int32Array, changed: (count: number) => void): number;
+  add(fd: number, writable: boolean): number;
+  remove(fd: number): number;
   close(fd: number): number;
+  closeUnlessLingering(fd: number): number;
 }
 
-const native = createRequire(import.meta.url)(artefact('knockify_native.node')) as Native;
+const native = addon as Native;
 
 const EAGAIN = 11;
 const MAX_DESCRIPTORS = 4;
@@ -41,47 +43,75 @@ export function connect(path: string): number {
   return checked(`connect(${path})`, native.connect(path));
 }
 
+const identity = new Int32Array(3);
+
 /** The next client, or undefined when none waits. */
 export function accept(fd: number): { fd: number; identity: Identity } | undefined {
-  const identity = new Int32Array(3);
   const client = native.accept(fd, identity);
   if (client === -EAGAIN) return undefined;
+  checked('accept', client);
   const [pid = 0, uid = 0, gid = 0] = identity;
-  return { fd: checked('accept', client), identity: { pid, uid: uid >>> 0, gid: gid >>> 0 } };
+  return { fd: client, identity: { pid, uid: uid >>> 0, gid: gid >>> 0 } };
 }
+
+const received = new Int32Array(1 + MAX_DESCRIPTORS);
 
 /** Receives without blocking; undefined when nothing is there. A datagram longer than `buffer` is an EMSGSIZE error. */
 export function receive(fd: number, buffer: Buffer): Datagram | undefined {
-  const received = new Int32Array(1 + MAX_DESCRIPTORS);
   const length = native.receive(fd, buffer, received);
   if (length === -EAGAIN) return undefined;
   checked('recvmsg', length);
-  return { data: buffer.subarray(0, length), descriptors: [...received.subarray(1, 1 + (received[0] ?? 0))] };
+  const descriptors: number[] = [];
+  for (let i = 1; i <= (received[0] ?? 0); i++) descriptors.push(received[i] ?? -1);
+  return { data: buffer.subarray(0, length), descriptors };
 }
 
 /** Sends one datagram without blocking. */
 export function send(fd: number, data: Uint8Array, descriptors: readonly number[] = []): void {
-  const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
-  checked('sendmsg', native.send(fd, bytes, Int32Array.from(descriptors)));
+  const sent =
+    descriptors.length === 0 ? native.send(fd, data) : native.send(fd, data, Int32Array.from(descriptors));
+  checked('sendmsg', sent);
+}
+
+/** How many ready descriptors one turn of the event loop takes notice of. */
+const MOST_READY = 64;
+const ready = new Int32Array(MOST_READY);
+const watchers = new Map<number, () => void>();
+let observing = false;
+
+function callReady(count: number): void {
+  for (let i = 0; i < count; i++) watchers.get(ready[i] ?? -1)?.();
 }
 
 /**
  * Calls back whenever the descriptor is readable (or writable, if that is asked for), and after an error of it. The
- * returned function ends that, and must be called before closing.
+ * returned function ends that, and must be called before closing. One watcher a descriptor.
  */
 export function watch(
   fd: number,
-  ready: () => void,
+  callback: () => void,
   event: 'readable' | 'writable' = 'readable',
 ): () => void {
-  const handle = native.watch(fd, ready, event === 'writable');
-  if (typeof handle === 'number') throw new SysError('uv_poll', -handle);
+  if (!observing) checked('epoll_create', native.observe(ready, callReady));
+  observing = true;
+  checked('epoll_ctl', native.add(fd, event === 'writable'));
+  watchers.set(fd, callback);
   return () => {
-    native.unwatch(handle);
+    if (watchers.get(fd) !== callback) return;
+    watchers.delete(fd);
+    native.remove(fd);
   };
 }
 
 /** Not by way of node:fs, which in a worker thread warns of descriptors that it has not opened. */
 export function close(fd: number): void {
   checked('close', native.close(fd));
+}
+
+/**
+ * The same for a socket that was handed over: where nobody else has it any more and its owner set SO_LINGER, closing
+ * it may take as long as that says, and another thread has to wait.
+ */
+export function release(fd: number): void {
+  if (checked('close', native.closeUnlessLingering(fd)) !== 0) closeLater(fd, () => {});
 }

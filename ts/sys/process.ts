@@ -4,6 +4,7 @@ import { library } from './foreign.ts';
 
 const native = library(artefact('knockify_native.node'), {
   knk_harden: ['int', []],
+  knk_unblock: ['int', ['int']],
   knk_notify: ['int', ['string', 'pointer', 'int', 'pointer', 'int']],
 });
 
@@ -35,6 +36,11 @@ export function handedOver(env: Environment = process.env): HandedOver[] {
     fd: FIRST_DESCRIPTOR + index,
     name: names[index] ?? '',
   }));
+}
+
+/** Makes calls on the descriptor return where they would wait, as they do on what is handed over. */
+export function unblock(fd: number): void {
+  checked('fcntl(F_SETFL)', native.knk_unblock(fd));
 }
 
 /**

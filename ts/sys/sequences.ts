@@ -31,9 +31,8 @@ const NAME_BYTES = 40;
 const MARK_BYTES = 44;
 const EPERM = 1;
 
-/** Runs a sequence on the struct in `frame`; a negative result is a `SysError` that names the call that failed. */
-function run(sequence: Sequence, fd: number, frame: Buffer): number {
-  const result = sequence(fd, frame);
+/** Hands a sequence's result on; a negative one is a `SysError` that names the call that failed. */
+function done(result: number, frame: Buffer): number {
   if (result >= 0) return result;
   const operation = frame.toString('latin1', 0, Math.min(NAME_BYTES, frame.indexOf(0)));
   const unprivileged = result === -EPERM && operation.includes('TCP_REPAIR');
@@ -71,7 +70,7 @@ export function look(fd: number, marks: number, notes: number): Sight {
   sight.fill(0);
   sight.writeInt32LE(marks, SIGHT.marks);
   sight.writeInt32LE(notes, SIGHT.notes);
-  run(native.look, fd, sight);
+  done(native.look(fd, sight), sight);
   return {
     domain: sight.readInt32LE(SIGHT.domain),
     protocol: sight.readInt32LE(SIGHT.protocol),
@@ -95,7 +94,7 @@ const DEFERRAL = { maxSegment: 40, windowClamp: 44, quickAck: 48, peerSize: 52, 
 
 /** For `undoDeferral` later. */
 export function readForgotten(fd: number): Forgotten {
-  run(native.remember, fd, deferral);
+  done(native.remember(fd, deferral), deferral);
   return {
     maxSegment: deferral.readUInt32LE(DEFERRAL.maxSegment),
     windowClamp: deferral.readUInt32LE(DEFERRAL.windowClamp),
@@ -107,7 +106,7 @@ export function readForgotten(fd: number): Forgotten {
 export function defer(fd: number, sockaddr: Uint8Array): boolean {
   deferral.writeUInt32LE(sockaddr.length, DEFERRAL.peerSize);
   deferral.set(sockaddr, DEFERRAL.peer);
-  return run(native.defer, fd, deferral) === 0;
+  return done(native.defer(fd, deferral), deferral) === 0;
 }
 
 /** Ends a deferral, or the attempt of a socket that is connecting. Leaves no error and no forgotten option behind. */
@@ -115,17 +114,17 @@ export function undoDeferral(fd: number, { maxSegment, windowClamp, quickAck }: 
   deferral.writeUInt32LE(maxSegment, DEFERRAL.maxSegment);
   deferral.writeUInt32LE(windowClamp, DEFERRAL.windowClamp);
   deferral.writeUInt32LE(quickAck, DEFERRAL.quickAck);
-  run(native.undoDeferral, fd, deferral);
+  done(native.undoDeferral(fd, deferral), deferral);
 }
 
 /** Clears the options of a deferral that is over. */
 export function forbidDeferral(fd: number): void {
-  run(native.forbidDeferral, fd, deferral);
+  done(native.forbidDeferral(fd, deferral), deferral);
 }
 
 /** Takes a listener back to where it was before listen(2), still bound. Who is in its queue is reset. */
 export function stopListening(fd: number): void {
-  run(native.stopListening, fd, deferral);
+  done(native.stopListening(fd, deferral), deferral);
 }
 
 /** What a preparation reads besides the socket, by descriptor. */
@@ -180,7 +179,7 @@ export function prepare(fd: number, sockaddr: Uint8Array, sources: Sources): Pre
   if (sockaddr.length > SOCKADDR_BYTES) throw new RangeError(`a socket address of ${sockaddr.length} bytes`);
   preparation.writeUInt32LE(sockaddr.length, PREPARATION.peerSize);
   preparation.set(sockaddr, PREPARATION.peer);
-  const result = run(native.prepare, fd, preparation);
+  const result = done(native.prepare(fd, preparation), preparation);
   const state = preparation.readUInt32LE(PREPARATION.state);
   if (result === 1) return { outcome: 'unfit', state, mark: held };
   if (result === 2) return { outcome: 'links changed' };
@@ -208,13 +207,13 @@ function writeSource(source: Uint8Array): void {
 
 /**
  * Ends the deferral, and makes the next connect() start with the mark's ISN from the port of `source`. The mark is
- * written last. False where the socket is still in repair mode.
+ * written last.
  */
-export function arm(fd: number, marks: number, mark: Uint8Array, source: Uint8Array): boolean {
+export function arm(fd: number, marks: number, mark: Uint8Array, source: Uint8Array): void {
   arming.writeInt32LE(marks, ARMING.marks);
   writeSource(source);
   arming.set(mark, ARMING.mark);
-  return run(native.arm, fd, arming) === 0;
+  done(native.arm(fd, arming), arming);
 }
 
 /**
@@ -224,7 +223,7 @@ export function arm(fd: number, marks: number, mark: Uint8Array, source: Uint8Ar
  */
 export function pinPort(fd: number, source: Uint8Array): void {
   writeSource(source);
-  run(native.pinPort, fd, arming);
+  done(native.pinPort(fd, arming), arming);
 }
 
 /**
@@ -233,16 +232,23 @@ export function pinPort(fd: number, source: Uint8Array): void {
  */
 export function bindPort(fd: number, source: Uint8Array): void {
   writeSource(source);
-  run(native.bindPort, fd, arming);
+  done(native.bindPort(fd, arming), arming);
 }
 
-const settlement = Buffer.alloc(92);
-const SETTLEMENT = { marks: 40, state: 44, mark: 48 } as const;
+const settlement = Buffer.alloc(96);
+const SETTLEMENT = { marks: 40, isn: 44, state: 48, mark: 52 } as const;
 const settledMark = settlement.subarray(SETTLEMENT.mark);
 
-/** Takes the pinned port back, if the socket is armed. The mark is valid until the next call. */
-export function settle(fd: number, marks: number): { readonly state: number; readonly mark: Buffer } {
+/** What settling found. The mark is valid until the next call. */
+export interface Settled {
+  readonly state: number;
+  readonly mark: Buffer;
+}
+
+/** Takes the pinned port back, if the socket is armed, and with this very ISN (0: with any). */
+export function settle(fd: number, marks: number, isn: number): Settled {
   settlement.writeInt32LE(marks, SETTLEMENT.marks);
-  run(native.settle, fd, settlement);
+  settlement.writeUInt32LE(isn, SETTLEMENT.isn);
+  done(native.settle(fd, settlement), settlement);
   return { state: settlement.readUInt32LE(SETTLEMENT.state), mark: settledMark };
 }

@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module';
-import { artefact } from './artefacts.ts';
+import { addon } from './addon.ts';
 import { checked } from './error.ts';
 import { IPPROTO_TCP, OPTION, type OptionName, SOCK_STREAM } from './options.ts';
 
@@ -19,7 +18,7 @@ interface Native {
   getsockopt(fd: number, level: number, name: number, value: Uint8Array): number;
 }
 
-const native = createRequire(import.meta.url)(artefact('knockify_native.node')) as Native;
+const native = addon as Native;
 
 /** A non-blocking TCP socket. */
 export function socket(family: number): number {

@@ -7,6 +7,7 @@ import {
   writeStorage,
 } from '../../sys/libbpf.ts';
 import { close, getUint, writeIsn } from '../../sys/libc.ts';
+import { Prompt } from '../../sys/prompt.ts';
 import {
   arm,
   forbidDeferral,
@@ -59,6 +60,11 @@ function isClient(mark: Mark): boolean {
   return mark.phase === PHASE.hold || mark.phase === PHASE.armed;
 }
 
+/** Connected, though no filter saw its SYN. */
+function slippedBy({ phase, seen, refused }: Mark, state: number): boolean {
+  return phase === PHASE.armed && seen === 0 && refused === 0 && state === TCP_STATE.established;
+}
+
 function phaseOf(state: number, { phase, seen }: Mark): SocketPhase {
   switch (state) {
     case TCP_STATE.close:
@@ -80,10 +86,6 @@ function deferred(prepared: Preparation): Exclude<Preparation, { outcome: 'black
   return prepared;
 }
 
-function stillInRepair(): EngineError {
-  return new EngineError('the socket is still in repair mode');
-}
-
 function unexpected(phase: SocketPhase, wanted: readonly SocketPhase[]): EngineError {
   return new EngineError(`the socket is ${phase}; ${wanted.join(' or ')} was expected`);
 }
@@ -97,6 +99,7 @@ export class StockEngine implements Engine {
   readonly name = 'stock';
   readonly inspectsFirstSegment = false;
   readonly changes: number;
+  readonly prompt: Prompt;
   readonly #namespace: bigint;
   readonly #sysctls: Sysctls;
   readonly #programs: BpfObject;
@@ -134,6 +137,7 @@ export class StockEngine implements Engine {
       timestamps: this.#sysctls.file('timestamps'),
       blackholeTimeout: this.#sysctls.file('blackholeTimeout'),
     };
+    this.prompt = new Prompt({ ...this.#sources, notes: this.#notes, network: this.#namespace });
     bequeath(
       generation,
       Object.values(MAPS).map((name) => this.#programs.map(name)),
@@ -177,27 +181,28 @@ export class StockEngine implements Engine {
         seen: 0,
         refused: 0,
       };
-      if (!arm(fd, this.#marks.map, encodeMark(armed), source)) throw stillInRepair();
+      arm(fd, this.#marks.map, encodeMark(armed), source);
       return token;
     });
   }
 
-  settle(fd: number): string | undefined {
-    const { state, mark: bytes } = settle(fd, this.#marks.map);
+  settle(fd: number, isn?: number): string | undefined {
+    const { state, mark: bytes } = settle(fd, this.#marks.map, isn ?? 0);
     const mark = decodeMark(bytes);
-    if (mark.phase !== PHASE.armed) return undefined;
-    if (mark.seen === 0 && mark.refused === 0 && state === TCP_STATE.established) {
+    if (mark.phase !== PHASE.armed || (isn !== undefined && mark.isn !== isn)) return undefined;
+    if (slippedBy(mark, state)) {
       return 'the SYN left by an interface without our filter, so with a timestamp that does not fit the token';
     }
     return refusalText(mark.refused);
   }
 
-  /** Without effect on a fresh socket that was never marked, and on one that is connected or listens. */
+  /** Without effect on a fresh socket that was never marked, and on one that is connected as it should be or listens. */
   release(fd: number): void {
     const mark = this.#marks.read(fd);
     if (!isClient(mark)) return;
     const state = tcpState(fd);
-    if (state === TCP_STATE.synSent || state === TCP_STATE.close) this.#release(fd, mark, state);
+    const unconnected = state === TCP_STATE.synSent || state === TCP_STATE.close;
+    if (unconnected || slippedBy(mark, state)) this.#release(fd, mark, state);
   }
 
   guard(fd: number, protection: Protection, previous = protection): void {
@@ -245,6 +250,7 @@ export class StockEngine implements Engine {
    * spares the filters too while another engine works in this network namespace. Guarded listeners keep their guards.
    */
   close({ purge = false }: { readonly purge?: boolean } = {}): void {
+    this.prompt.close();
     this.#links.close(purge);
     this.#sysctls.close();
     this.#guards.close();
@@ -282,11 +288,11 @@ export class StockEngine implements Engine {
 
   #release(fd: number, mark: Mark, state: number): void {
     this.#marks.write(fd, { ...mark, phase: PHASE.hold });
-    if (state === TCP_STATE.synSent) undoDeferral(fd, mark);
-    else forbidDeferral(fd);
+    if (state === TCP_STATE.close) forbidDeferral(fd);
+    else undoDeferral(fd, mark);
     // Also ends repair mode. 0: the kernel chooses the next connection's ISN itself.
     writeIsn(fd, 0);
-    if (getUint(fd, 'TCP_REPAIR') !== 0) throw stillInRepair();
+    if (getUint(fd, 'TCP_REPAIR') !== 0) throw new EngineError('the socket is still in repair mode');
     restorePortRange(fd, mark.portRange);
     this.#marks.erase(fd);
   }

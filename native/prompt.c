@@ -1,0 +1,280 @@
+#define _GNU_SOURCE
+#include "prompt.h"
+
+#include "sequences.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MOST_EVENTS = 64, MOST_ACCEPTS = 32, MOST_USERS = 64 };
+
+enum state {
+  NOBODY = 0,
+  /* Has not asked yet. */
+  SILENT,
+  /* Its connect was answered, and is not reported yet. */
+  ANSWERED,
+};
+
+/* By descriptor. */
+struct client {
+  enum state state;
+  struct ucred identity;
+  int socket;
+  uint32_t isn;
+  uint32_t log_level;
+  int64_t since;
+};
+
+/* How many clients of a user there are; free where there are none. */
+struct crowd {
+  uid_t uid;
+  int count;
+};
+
+struct prompt {
+  struct knk_places places;
+  int set; /* epoll */
+  struct lessons *lessons;
+  /* Who asked what was left last; -1: nothing that could be taught. */
+  int asker;
+  struct knk_question asked;
+  struct client *clients;
+  int room;
+  struct crowd crowds[MOST_USERS];
+};
+
+/* Milliseconds; a tick of the kernel's is exact enough. */
+static int64_t now(void) {
+  struct timespec time;
+
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+  return time.tv_sec * 1000LL + time.tv_nsec / 1000000;
+}
+
+/* That of the user, or a free one; NULL where there are too many users. */
+static struct crowd *crowd_of(struct prompt *prompt, uid_t uid) {
+  struct crowd *free_one = NULL;
+
+  for (int i = 0; i < MOST_USERS; i++) {
+    struct crowd *crowd = &prompt->crowds[i];
+    if (crowd->count > 0 && crowd->uid == uid) return crowd;
+    if (crowd->count == 0 && !free_one) free_one = crowd;
+  }
+  if (free_one) free_one->uid = uid;
+  return free_one;
+}
+
+static bool has_room(struct prompt *prompt, uid_t uid, int most) {
+  const struct crowd *crowd = crowd_of(prompt, uid);
+
+  return crowd && crowd->count < most;
+}
+
+/* Not a client of ours any more. */
+static void forget(struct prompt *prompt, struct client *client) {
+  client->state = NOBODY;
+  crowd_of(prompt, client->identity.uid)->count--;
+}
+
+/* False where memory or the set is full. */
+static bool admit(struct prompt *prompt, int fd, struct client client) {
+  struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+
+  if (fd >= prompt->room) {
+    int room = fd + 256;
+    struct client *larger = realloc(prompt->clients, (size_t)room * sizeof(*larger));
+    if (!larger) return false;
+    memset(larger + prompt->room, 0, (size_t)(room - prompt->room) * sizeof(*larger));
+    prompt->clients = larger;
+    prompt->room = room;
+  }
+  struct crowd *crowd = crowd_of(prompt, client.identity.uid);
+  if (!crowd || epoll_ctl(prompt->set, EPOLL_CTL_ADD, fd, &event) < 0) return false;
+  crowd->count++;
+  prompt->clients[fd] = client;
+  return true;
+}
+
+static void send_verdict(int client, uint8_t action, uint32_t log_level, const struct message_connect *message) {
+  struct message_verdict verdict = {
+      .header = {.version = PROTOCOL_VERSION, .id = MESSAGE_VERDICT, .size = sizeof(verdict)},
+      .action = action,
+      .log_level = (uint8_t)log_level,
+      .peer_size = message ? message->peer_size : 0,
+  };
+
+  if (message) memcpy(verdict.peer, message->peer, sizeof(verdict.peer));
+  /* One that does not take its answer is found at its end. */
+  knk_send(client, &verdict, sizeof(verdict));
+}
+
+/* What is left to JavaScript: a client that is in the set, or not yet. */
+static int leave(struct prompt *prompt, const struct knk_datagram *datagram, struct knk_left *left) {
+  if (left->client < prompt->room && prompt->clients[left->client].state != NOBODY) {
+    struct client *client = &prompt->clients[left->client];
+    left->answered = client->state == ANSWERED;
+    left->socket = client->socket;
+    left->isn = client->isn;
+    left->log_level = client->log_level;
+    forget(prompt, client);
+    epoll_ctl(prompt->set, EPOLL_CTL_DEL, left->client, NULL);
+  }
+  left->count = datagram ? datagram->count : 0;
+  if (datagram) memcpy(left->descriptors, datagram->descriptors, sizeof(left->descriptors));
+  return 1;
+}
+
+static struct knk_left left_by(int fd, const struct ucred *identity, int length) {
+  return (struct knk_left){
+      .client = fd,
+      .pid = identity->pid,
+      .uid = (int32_t)identity->uid,
+      .gid = (int32_t)identity->gid,
+      .length = length,
+  };
+}
+
+/* The ISN that answers the datagram, or 0 where JavaScript has to answer. */
+static uint32_t arm(struct prompt *prompt, const struct message_connect *message, int fd, uint32_t *log_level,
+                    struct knk_left *left) {
+  struct knk_question *asked = &prompt->asked;
+  struct knk_answer known;
+
+  prompt->asker = -1;
+  if (!knk_lessons_ask(prompt->lessons, (uint32_t)left->uid, message + 1, message->settings_length, asked)) return 0;
+  if (!knk_lessons_find(prompt->lessons, asked, &known)) {
+    prompt->asker = left->client;
+    return 0;
+  }
+  uint32_t isn = knk_prompt_arm(&prompt->places, known.secret, message, fd, &left->begun);
+  *log_level = known.log_level;
+  explicit_bzero(&known, sizeof(known));
+  explicit_bzero(asked, sizeof(*asked));
+  return isn;
+}
+
+/* False where JavaScript has to answer. */
+static bool answer(struct prompt *prompt, const struct knk_datagram *datagram, struct knk_left *left) {
+  const struct message_connect *message = knk_read_connect(datagram->data, left->length);
+  struct client client = {.state = ANSWERED, .identity = {left->pid, (uid_t)left->uid, (gid_t)left->gid}};
+  if (!message || datagram->count != 1) return false;
+
+  client.socket = datagram->descriptors[0];
+  client.isn = arm(prompt, message, client.socket, &client.log_level, left);
+  client.since = now();
+  if (!client.isn) return false;
+  bool known = left->client < prompt->room && prompt->clients[left->client].state == SILENT;
+  if (known) prompt->clients[left->client] = client;
+  else if (!admit(prompt, left->client, client)) return false;
+  send_verdict(left->client, ACTION_PROCEED, client.log_level, message);
+  /* A secret is in it. */
+  explicit_bzero(datagram->data, (size_t)left->length);
+  return true;
+}
+
+int knk_prompt_accept(struct prompt *prompt, int listener, int most, struct knk_datagram *datagram, struct knk_left *left) {
+  for (int i = 0; i < MOST_ACCEPTS; i++) {
+    struct client client = {.state = SILENT, .since = now()};
+    int fd = knk_accept(listener, &client.identity);
+    if (fd < 0) return fd == -EAGAIN ? 0 : fd;
+    *left = left_by(fd, &client.identity, -EAGAIN);
+    if (!has_room(prompt, client.identity.uid, most)) return leave(prompt, NULL, left);
+    *left = left_by(fd, &client.identity, knk_receive(fd, datagram));
+    if (left->length == -EAGAIN ? admit(prompt, fd, client) : answer(prompt, datagram, left)) continue;
+    return leave(prompt, datagram, left);
+  }
+  return 0;
+}
+
+static bool went_well(const struct prompt *prompt, const struct client *client) {
+  struct knk_settlement settled = {.marks = prompt->places.marks, .isn = client->isn};
+
+  if (knk_settle(client->socket, &settled) != 0) return false;
+  if (settled.mark.phase != KNOCK_ARMED || settled.mark.isn != client->isn) return true;
+  bool slipped = settled.mark.seen == 0 && settled.state == TCP_ESTABLISHED;
+  return settled.mark.refused == KNOCK_REFUSED_NOT && !slipped;
+}
+
+/* False where JavaScript has to settle it. */
+static bool settle(struct prompt *prompt, const struct knk_datagram *datagram, const struct knk_left *left) {
+  struct client *client = &prompt->clients[left->client];
+  const struct message_report *report = datagram->data;
+
+  if (left->length != (int)sizeof(*report) || datagram->count != 0) return false;
+  if (report->header.version != PROTOCOL_VERSION || report->header.id != MESSAGE_REPORT) return false;
+  if (report->header.size != sizeof(*report) || !went_well(prompt, client)) return false;
+  if (knk_close_unless_lingering(client->socket) != 0) return false;
+  if (report->waits) send_verdict(left->client, ACTION_PASS, client->log_level, NULL);
+  close(left->client);
+  forget(prompt, client);
+  return true;
+}
+
+int knk_prompt_hear(struct prompt *prompt, struct knk_datagram *datagram, struct knk_left *left) {
+  struct epoll_event found[MOST_EVENTS];
+
+  int count = epoll_wait(prompt->set, found, MOST_EVENTS, 0);
+  for (int i = 0; i < count; i++) {
+    const struct client *client = &prompt->clients[found[i].data.fd];
+    int length = knk_receive(found[i].data.fd, datagram);
+    if (length == -EAGAIN) continue;
+    *left = left_by(found[i].data.fd, &client->identity, length);
+    if (client->state == ANSWERED ? settle(prompt, datagram, left) : answer(prompt, datagram, left)) continue;
+    return leave(prompt, datagram, left);
+  }
+  return 0;
+}
+
+int knk_prompt_overdue(struct prompt *prompt, int milliseconds, struct knk_left *left) {
+  for (int fd = 0; fd < prompt->room; fd++) {
+    const struct client *client = &prompt->clients[fd];
+    if (client->state == NOBODY || now() - client->since < milliseconds) continue;
+    *left = left_by(fd, &client->identity, -EAGAIN);
+    return leave(prompt, NULL, left);
+  }
+  return 0;
+}
+
+struct prompt *knk_prompt_make(const struct knk_places *places) {
+  struct prompt *prompt = calloc(1, sizeof(*prompt));
+  if (!prompt) return NULL;
+
+  prompt->places = *places;
+  prompt->asker = -1;
+  prompt->lessons = knk_lessons_make();
+  prompt->set = prompt->lessons ? epoll_create1(EPOLL_CLOEXEC) : -1;
+  if (prompt->set >= 0) return prompt;
+  if (prompt->lessons) knk_lessons_close(prompt->lessons);
+  free(prompt);
+  return NULL;
+}
+
+int knk_prompt_descriptor(const struct prompt *prompt) { return prompt->set; }
+
+void knk_prompt_teach(struct prompt *prompt, int client, uint32_t log_level, const uint8_t secret[KNK_SECRET]) {
+  if (client != prompt->asker) return;
+  prompt->asker = -1;
+  knk_lessons_learn(prompt->lessons, &prompt->asked, log_level, secret);
+  explicit_bzero(&prompt->asked, sizeof(prompt->asked));
+}
+
+void knk_prompt_close(struct prompt *prompt) {
+  for (int fd = 0; fd < prompt->room; fd++) {
+    if (prompt->clients[fd].state == ANSWERED) close(prompt->clients[fd].socket);
+    if (prompt->clients[fd].state != NOBODY) close(fd);
+  }
+  knk_lessons_close(prompt->lessons);
+  close(prompt->set);
+  free(prompt->clients);
+  explicit_bzero(prompt, sizeof(*prompt));
+  free(prompt);
+}

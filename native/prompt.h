@@ -1,0 +1,53 @@
+/* Connects that are answered promptly: like an earlier one but for socket and destination, they need no decision. What
+ * was decided then is taught; the answer, and the settling of a connect that went as it should, take no JavaScript.
+ * Whatever is unusual in the least is left to that, which begins anew. */
+#ifndef KNOCKIFY_PROMPT_H
+#define KNOCKIFY_PROMPT_H
+
+#include "channel.h"
+#include "lessons.h"
+#include "prompt_arm.h"
+
+#include <stdint.h>
+
+/* What is left to JavaScript: a client, with its first datagram or with that after an answered connect. */
+struct knk_left {
+  int32_t client;
+  int32_t pid;
+  int32_t uid;
+  int32_t gid;
+  /* As knk_receive returns it. */
+  int32_t length;
+  int32_t count;
+  int32_t descriptors[KNK_MOST_DESCRIPTORS];
+  /* 1: its connect was answered; what follows tells how. */
+  int32_t answered;
+  int32_t socket;
+  uint32_t isn;
+  uint32_t log_level;
+  /* The first descriptor is to be released first: an answer was begun. */
+  int32_t begun;
+};
+_Static_assert(sizeof(struct knk_left) == 60, "mirrored in ts/sys/prompt.ts");
+
+struct prompt;
+
+/* NULL where memory or descriptors are out. */
+struct prompt *knk_prompt_make(const struct knk_places *places);
+/* Becomes readable when there is something to hear. */
+int knk_prompt_descriptor(const struct prompt *prompt);
+/* What this client asked, if it is the one that was left last, is to be answered so whenever it and its user
+ * are the same: all destinations, this secret, no payload protection. Taught too much, it forgets
+ * everything first. No secret can be read from what is kept without the settings that it is for. */
+void knk_prompt_teach(struct prompt *prompt, int client, uint32_t log_level, const uint8_t secret[KNK_SECRET]);
+/* Clients that wait at the listener. 1 with one that is left, 0 where there are no more, or -errno. Of each user no more
+ * than `most` are kept at a time; others are left before they have said anything. */
+int knk_prompt_accept(struct prompt *prompt, int listener, int most, struct knk_datagram *datagram, struct knk_left *left);
+/* What clients say that were accepted, or whose connects were answered. 1 with one that is left, 0 where there are no more. */
+int knk_prompt_hear(struct prompt *prompt, struct knk_datagram *datagram, struct knk_left *left);
+/* 1 with a client that has said nothing for so long since it was accepted or answered, 0 where there is none. */
+int knk_prompt_overdue(struct prompt *prompt, int milliseconds, struct knk_left *left);
+/* Its clients lose their connections. */
+void knk_prompt_close(struct prompt *prompt);
+
+#endif
