@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { padSecret } from '../../ts/stealth/secret.ts';
 import { AF_INET } from '../../ts/sys/libc.ts';
 import { capturing } from '../lab/capture.ts';
-import { inside, type Lab, openLab } from '../lab/netns.ts';
+import { inside, type Lab, openLab, setSysctl } from '../lab/netns.ts';
 import { syns } from '../lab/packets.ts';
 import { takeApart } from '../lab/syn.ts';
 import { eventually, outcomeOf, peerAt, startGuarded, startWorker, type Worker } from './remote.ts';
@@ -22,6 +22,8 @@ let engines: Worker[];
 
 beforeEach(async () => {
   lab = openLab();
+  // A SYN that is held back is tried again twice a second, and by default given up before slow engines have started.
+  setSysctl(lab.client, 'net.ipv4.tcp_syn_retries', 100);
   engines = [];
   program = await startWorker(lab.client);
 });
