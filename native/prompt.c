@@ -50,6 +50,11 @@ struct prompt {
   struct client *clients;
   int room;
   struct crowd crowds[MOST_USERS];
+  /* Nobody has taken it yet. */
+  bool has_left;
+  struct knk_left left;
+  struct knk_datagram datagram;
+  uint8_t data[MAX_MESSAGE_SIZE];
 };
 
 /* Milliseconds; a tick of the kernel's is exact enough. */
@@ -244,6 +249,25 @@ int knk_prompt_overdue(struct prompt *prompt, int milliseconds, struct knk_left 
   return 0;
 }
 
+bool knk_prompt_attend(struct prompt *prompt, int listener, int most) {
+  if (prompt->has_left) return false;
+  prompt->datagram = (struct knk_datagram){.data = prompt->data, .room = sizeof(prompt->data)};
+  int result = listener < 0 ? knk_prompt_hear(prompt, &prompt->datagram, &prompt->left)
+                            : knk_prompt_accept(prompt, listener, most, &prompt->datagram, &prompt->left);
+  prompt->has_left = result == 1;
+  return result == 0;
+}
+
+int knk_prompt_left(struct prompt *prompt, struct knk_datagram *datagram, struct knk_left *left) {
+  if (!prompt->has_left) return 0;
+  prompt->has_left = false;
+  *left = prompt->left;
+  if (left->length <= 0) return 1;
+  memcpy(datagram->data, prompt->data, (size_t)left->length);
+  explicit_bzero(prompt->data, (size_t)left->length);
+  return 1;
+}
+
 struct prompt *knk_prompt_make(const struct knk_places *places) {
   struct prompt *prompt = calloc(1, sizeof(*prompt));
   if (!prompt) return NULL;
@@ -271,6 +295,11 @@ void knk_prompt_close(struct prompt *prompt) {
   for (int fd = 0; fd < prompt->room; fd++) {
     if (prompt->clients[fd].state == ANSWERED) close(prompt->clients[fd].socket);
     if (prompt->clients[fd].state != NOBODY) close(fd);
+  }
+  if (prompt->has_left) {
+    for (int i = 0; i < prompt->left.count; i++) close(prompt->left.descriptors[i]);
+    if (prompt->left.answered) close(prompt->left.socket);
+    close(prompt->left.client);
   }
   knk_lessons_close(prompt->lessons);
   close(prompt->set);

@@ -8,6 +8,7 @@
 #include "lessons.h"
 #include "prompt_arm.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* What is left to JavaScript: a client, with its first datagram or with that after an answered connect. */
@@ -47,6 +48,11 @@ int knk_prompt_accept(struct prompt *prompt, int listener, int most, struct knk_
 int knk_prompt_hear(struct prompt *prompt, struct knk_datagram *datagram, struct knk_left *left);
 /* 1 with a client that has said nothing for so long since it was accepted or answered, 0 where there is none. */
 int knk_prompt_overdue(struct prompt *prompt, int milliseconds, struct knk_left *left);
+/* The same two as they are called whenever there is something to do; false where a client is left, which the next call of
+ * knk_prompt_left returns. As long as there is one, nothing else is done. */
+bool knk_prompt_attend(struct prompt *prompt, int listener, int most);
+/* 1 with the client that was left, 0 where there is none. */
+int knk_prompt_left(struct prompt *prompt, struct knk_datagram *datagram, struct knk_left *left);
 /* Its clients lose their connections. */
 void knk_prompt_close(struct prompt *prompt);
 

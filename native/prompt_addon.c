@@ -2,6 +2,7 @@
 #include "prompt_addon.h"
 
 #include "prompt.h"
+#include "readiness.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -67,11 +68,52 @@ static napi_value teach(napi_env env, napi_callback_info info) {
   return number(env, 0);
 }
 
+struct attended {
+  struct prompt *prompt;
+  int listener;
+  int most;
+};
+
+static bool attend(void *whose, int fd) {
+  const struct attended *attended = whose;
+
+  return knk_prompt_attend(attended->prompt, fd == attended->listener ? fd : -1, attended->most);
+}
+
+/* attend(prompt, listener, most of one user): what to `ignore`, or -errno */
+static napi_value begin(napi_env env, napi_callback_info info) {
+  struct given given = arguments(env, info);
+  napi_value result;
+  struct attended *attended = malloc(sizeof(*attended));
+  if (!attended) return number(env, -ENOMEM);
+
+  *attended = (struct attended){given.prompt, given.numbers[0], given.numbers[1]};
+  int failed = knk_attend(env, attended->listener, attend, attended);
+  if (!failed) failed = knk_attend(env, knk_prompt_descriptor(given.prompt), attend, attended);
+  if (!failed) {
+    napi_create_external(env, attended, NULL, NULL, &result);
+    return result;
+  }
+  knk_ignore(env, attended);
+  free(attended);
+  return number(env, failed);
+}
+
+/* ignore(what attend returned) */
+static napi_value end(napi_env env, napi_callback_info info) {
+  struct attended *attended = (struct attended *)arguments(env, info).prompt;
+
+  knk_ignore(env, attended);
+  free(attended);
+  return number(env, 0);
+}
+
 /* accept(prompt, listener, most of one user, buffer, struct knk_left) */
 static napi_value accept_clients(napi_env env, napi_callback_info info) {
   struct given given = arguments(env, info);
   struct knk_datagram datagram = {.data = given.bytes[0], .room = given.lengths[0]};
 
+  if (knk_prompt_left(given.prompt, &datagram, given.bytes[1])) return number(env, 1);
   return number(env, knk_prompt_accept(given.prompt, given.numbers[0], given.numbers[1], &datagram, given.bytes[1]));
 }
 
@@ -80,6 +122,7 @@ static napi_value hear(napi_env env, napi_callback_info info) {
   struct given given = arguments(env, info);
   struct knk_datagram datagram = {.data = given.bytes[0], .room = given.lengths[0]};
 
+  if (knk_prompt_left(given.prompt, &datagram, given.bytes[1])) return number(env, 1);
   return number(env, knk_prompt_hear(given.prompt, &datagram, given.bytes[1]));
 }
 
@@ -101,8 +144,8 @@ void knk_export_prompt(napi_env env, napi_value exports) {
     const char *name;
     napi_callback call;
   } functions[] = {
-      {"make", make},       {"descriptor", descriptor}, {"teach", teach},        {"accept", accept_clients},
-      {"hear", hear}, {"overdue", overdue},       {"close", close_prompt},
+      {"make", make},   {"descriptor", descriptor}, {"teach", teach},   {"attend", begin},      {"ignore", end},
+      {"accept", accept_clients}, {"hear", hear},   {"overdue", overdue}, {"close", close_prompt},
   };
   napi_value prompt;
   napi_create_object(env, &prompt);

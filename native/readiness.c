@@ -12,13 +12,20 @@
 #include <unistd.h>
 #include <uv.h>
 
-enum { MOST_EVENTS = 64 };
+enum { MOST_EVENTS = 64, MOST_ATTENTIONS = 4 };
+
+struct attention {
+    knk_attention *attention; // NULL: none
+    void *whose;
+    int fd;
+};
 
 struct set {
     uv_poll_t poll;
     napi_env env;
     int descriptor;
     size_t watched;
+    struct attention attentions[MOST_ATTENTIONS];
     int32_t *ready; // an Int32Array of JavaScript's
     size_t room;
     napi_ref array;
@@ -49,6 +56,16 @@ static void on_end(napi_async_cleanup_hook_handle hook, void *set)
     uv_close(set, on_closed);
 }
 
+static bool is_attended_to(struct set *set, int fd)
+{
+    for (int i = 0; i < MOST_ATTENTIONS; i++) {
+        const struct attention *one = &set->attentions[i];
+        if (one->attention && one->fd == fd && one->attention(one->whose, fd))
+            return true;
+    }
+    return false;
+}
+
 // After an error of a descriptor's, too: whoever tries to use it then is told.
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
@@ -57,14 +74,16 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     struct set *set = (struct set *)poll;
     struct epoll_event found[MOST_EVENTS];
     int count = epoll_wait(set->descriptor, found, set->room < MOST_EVENTS ? (int)set->room : MOST_EVENTS, 0);
-    if (count <= 0)
-        return;
+    int told = 0;
     for (int i = 0; i < count; i++)
-        set->ready[i] = found[i].data.fd;
+        if (!is_attended_to(set, found[i].data.fd))
+            set->ready[told++] = found[i].data.fd;
+    if (told == 0)
+        return;
     napi_env env = set->env;
     napi_handle_scope scope;
     napi_open_handle_scope(env, &scope);
-    napi_value callback, receiver, result, length = number(env, count);
+    napi_value callback, receiver, result, length = number(env, told);
     napi_get_reference_value(env, set->callback, &callback);
     napi_get_global(env, &receiver);
     if (napi_make_callback(env, set->context, receiver, callback, 1, &length, &result) == napi_pending_exception) {
@@ -143,6 +162,28 @@ static napi_value remove_one(napi_env env, napi_callback_info info)
     napi_get_instance_data(env, (void **)&set);
     napi_get_value_int32(env, argv[0], &fd);
     return number(env, change(set, EPOLL_CTL_DEL, fd, 0));
+}
+
+int knk_attend(napi_env env, int fd, knk_attention *attention, void *whose)
+{
+    struct set *set;
+    napi_get_instance_data(env, (void **)&set);
+    for (int i = 0; set && i < MOST_ATTENTIONS; i++) {
+        if (set->attentions[i].attention)
+            continue;
+        set->attentions[i] = (struct attention){attention, whose, fd};
+        return 0;
+    }
+    return -ENOSPC;
+}
+
+void knk_ignore(napi_env env, const void *whose)
+{
+    struct set *set;
+    napi_get_instance_data(env, (void **)&set);
+    for (int i = 0; set && i < MOST_ATTENTIONS; i++)
+        if (set->attentions[i].whose == whose)
+            set->attentions[i] = (struct attention){0};
 }
 
 void knk_export_readiness(napi_env env, napi_value exports)

@@ -96,9 +96,9 @@ int knk_look(int fd, struct knk_sight *sight) {
   TRY(tcp_state(failed, fd, &sight->state));
   TRY(read_mark(failed, sight->marks, fd, &sight->mark));
   int noted = read_storage(failed, sight->notes, fd, &note);
-  /* Secrets are in it. */
-  explicit_bzero(&note, sizeof(note));
   TRY(noted);
+  /* Secrets are in it. */
+  if (noted) explicit_bzero(&note, sizeof(note));
   sight->noted = (uint32_t)noted;
   return 0;
 }
@@ -112,14 +112,14 @@ static int read_forgotten(char *failed, int fd, struct knk_forgotten *forgotten)
 
 /* Unset options read as their defaults before and after, and are left alone. */
 static int restore_forgotten(char *failed, int fd, const struct knk_forgotten *before) {
-  struct knk_forgotten now;
+  uint32_t window_clamp, quick_ack;
 
-  TRY(read_forgotten(failed, fd, &now));
+  TRY(GET(IPPROTO_TCP, TCP_WINDOW_CLAMP, &window_clamp));
+  TRY(GET(IPPROTO_TCP, TCP_QUICKACK, &quick_ack));
   /* Unset, it reads as this default; after a SYN, as what the path carries, which is no setting either. */
-  if (before->max_segment != DEFAULT_MSS && now.max_segment != before->max_segment)
-    TRY(SET(IPPROTO_TCP, TCP_MAXSEG, before->max_segment));
-  if (now.window_clamp != before->window_clamp) TRY(SET(IPPROTO_TCP, TCP_WINDOW_CLAMP, before->window_clamp));
-  if (now.quick_ack != before->quick_ack) TRY(SET(IPPROTO_TCP, TCP_QUICKACK, before->quick_ack));
+  if (before->max_segment != DEFAULT_MSS) TRY(SET(IPPROTO_TCP, TCP_MAXSEG, before->max_segment));
+  if (window_clamp != before->window_clamp) TRY(SET(IPPROTO_TCP, TCP_WINDOW_CLAMP, before->window_clamp));
+  if (quick_ack != before->quick_ack) TRY(SET(IPPROTO_TCP, TCP_QUICKACK, before->quick_ack));
   return 0;
 }
 
@@ -225,13 +225,14 @@ static int hold(struct knk_preparation *p, int fd) {
 
 static int hold_and_defer(struct knk_preparation *p, int fd) {
   char *failed = p->failed;
+  const bool stale = is_client(&p->held);
   char byte;
-  int repair;
+  int repair = 0;
 
   if (recv(p->links, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN) return KNK_LINKS_CHANGED;
   TRY(hold(p, fd));
   /* Whoever was killed while arming may have left it so; the kernel then picks no timestamp offset. */
-  TRY(GET(IPPROTO_TCP, TCP_REPAIR, &repair));
+  if (stale) TRY(GET(IPPROTO_TCP, TCP_REPAIR, &repair));
   if (repair) TRY(failing(failed, "setsockopt(TCP_REPAIR)", knk_write_isn(fd, 0)));
   /* After trouble with Fast Open the kernel would send the SYN, and a blocking socket would make us wait for it. */
   TRY(read_sysctl(failed, "pread(tcp_fastopen_blackhole_timeout)", p->blackhole_file, &p->blackhole));

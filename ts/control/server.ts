@@ -68,7 +68,12 @@ export class ControlServer {
     if (changes !== undefined) this.#unfollow = channel.watch(changes, () => this.#follow());
     const { prompt } = around;
     if (prompt === undefined) return;
-    this.#unhear = channel.watch(prompt.descriptor, () => this.#hear(prompt));
+    const unwatch = channel.watch(prompt.descriptor, () => this.#hear(prompt));
+    const ignore = prompt.attend(listener, limits.perUser);
+    this.#unhear = () => {
+      ignore();
+      unwatch();
+    };
     this.#looking = setInterval(() => this.#lookForOverdue(prompt), LOOK_EVERY).unref();
   }
 

@@ -8,6 +8,8 @@ interface Native {
   make(places: Uint8Array): unknown;
   descriptor(prompt: unknown): number;
   teach(prompt: unknown, client: number, logLevel: number, secret: Uint8Array): number;
+  attend(prompt: unknown, listener: number, perUser: number): unknown;
+  ignore(attended: unknown): number;
   accept(prompt: unknown, listener: number, perUser: number, buffer: Buffer, left: Buffer): number;
   hear(prompt: unknown, buffer: Buffer, left: Buffer): number;
   overdue(prompt: unknown, milliseconds: number, left: Buffer): number;
@@ -80,6 +82,18 @@ export class Prompt {
    */
   teach(client: number, secret: Uint8Array, logLevel: number): void {
     checked('teach', native.teach(this.#prompt, client, logLevel, secret));
+  }
+
+  /**
+   * From now on does what `accept` and `hear` do as soon as there is something to do, without JavaScript: whoever watches
+   * `listener` and `descriptor` hears only of clients that are left for them to return. The function ends that.
+   */
+  attend(listener: number, perUser: number): () => void {
+    const attended = native.attend(this.#prompt, listener, perUser);
+    if (typeof attended === 'number') throw new SysError('attend', -attended);
+    return () => {
+      native.ignore(attended);
+    };
   }
 
   /**
