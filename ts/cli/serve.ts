@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, mkdirSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { ConfigError } from '../config/error.ts';
 import type { Policy } from '../config/policy.ts';
 import { lineLog, lineWriter } from '../control/log.ts';
@@ -104,6 +105,9 @@ function admission(users: readonly string[] | undefined): (uid: number) => boole
 /** Serves until SIGTERM or SIGINT. Throws ConfigError, EngineError or SysError where it can't begin. */
 export function serve(options: ControlOptions): void {
   harden();
+  // What a session leaves behind is garbage at once: with a young generation that grows, memory would wait for tens of
+  // megabytes of it, and clients for the collection.
+  setFlagsFromString('--semi-space-growth-factor=1');
   const policy = ownPolicy();
   const write = lineWriter(STDERR);
   const logLevel = policy?.logLevel ?? loadLocalSettings().logLevel ?? 1;
