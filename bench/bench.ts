@@ -1,0 +1,99 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { inside } from '../test/lab/netns.ts';
+import { type Knock, type Program, run, start, stop, untilListening } from '../test/lab/program.ts';
+import { openStealthLab, SECRET, type StealthLab } from '../test/lab/stealthlab.ts';
+import { padSecret } from '../ts/stealth/secret.ts';
+import { integrityHash } from '../ts/stealth/token.ts';
+
+const PROGRAMS = fileURLToPath(new URL('programs', import.meta.url));
+const BPF_HEADERS = fileURLToPath(new URL('../native/bpf', import.meta.url));
+
+export interface Settings {
+  /** How many rounds of each comparison. */
+  readonly rounds: number;
+  /** Of each measurement in a round. */
+  readonly seconds: number;
+}
+
+/** Two hosts with a control process each, and the programs that load them. */
+export class Bench {
+  readonly stealth: StealthLab;
+  readonly settings: Settings;
+
+  constructor(stealth: StealthLab, settings: Settings) {
+    this.stealth = stealth;
+    this.settings = settings;
+    const { client, server } = stealth;
+    // Where the many clients of handshakes.c are.
+    inside(server, ['ip', 'route', 'add', '198.18.0.0/16', 'via', client.addresses.ipv4]);
+  }
+
+  static async open(settings: Settings): Promise<Bench> {
+    const stealth = await openStealthLab();
+    try {
+      return new Bench(stealth, settings);
+    } catch (error) {
+      stealth.close();
+      throw error;
+    }
+  }
+
+  /** A program of `bench/programs`, compiled. */
+  program(name: string, ...libraries: string[]): string {
+    const path = join(this.stealth.lab.directory, name);
+    const source = join(PROGRAMS, `${name}.c`);
+    const options = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', `-I${BPF_HEADERS}`];
+    execFileSync('cc', [...options, source, '-o', path, ...libraries]);
+    return path;
+  }
+
+  /** acceptor.c on a port of the server, guarded if `knock` is given. */
+  async accepting(port: number, knock: Knock | undefined, ...options: string[]): Promise<Program> {
+    const program = start(this.stealth.server, [this.program('acceptor'), String(port), ...options], {
+      knock,
+    });
+    await untilListening(program, port);
+    return program;
+  }
+
+  /** Answers per second that handshakes.c gets on a port; with a payload (or ''), of connections with their tokens. */
+  async handshakes(port: number, payload?: string, protectedLength = 0): Promise<number> {
+    const { client, server } = this.stealth;
+    const secret = padSecret(Buffer.from(SECRET));
+    const hash =
+      protectedLength > 0
+        ? integrityHash(secret, Buffer.from(payload ?? '').subarray(0, protectedLength))
+        : 0;
+    const token = payload === undefined ? [] : [Buffer.from(secret).toString('hex'), payload, String(hash)];
+    const to = [client.device, server.mac, server.addresses.ipv4, String(port)];
+    const command = [this.program('handshakes'), ...to, String(this.settings.seconds), '256', ...token];
+    const [answers = 0, , seconds = 1] = (await this.output(client, command)).split(' ').map(Number);
+    return answers / seconds;
+  }
+
+  /** Runs a program to its end; returns what it printed, and throws if it failed. */
+  async output(host: StealthLab['client'], command: readonly string[], knock?: Knock): Promise<string> {
+    const outcome = await run(host, command, { knock, timeout: 300_000 });
+    if (outcome.status !== 0 || outcome.stderr !== '')
+      throw new Error(`${command.join(' ')}: ${outcome.status ?? outcome.signal}\n${outcome.stderr}`);
+    return outcome.stdout;
+  }
+
+  async stop(...programs: readonly Program[]): Promise<void> {
+    for (const program of programs) await stop(program);
+  }
+
+  close(): void {
+    this.stealth.close();
+  }
+}
+
+/** A number from /proc/PID/status, kB. */
+export function memoryOf(pid: number, field: 'VmRSS' | 'RssAnon' | 'VmHWM'): number {
+  return Number(
+    new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1],
+  );
+}

@@ -1,0 +1,73 @@
+import { type Knock, start, stop, untilListening } from '../../test/lab/program.ts';
+import type { Bench } from '../bench.ts';
+import { atLeast, compared, type Figure, type Row } from '../row.ts';
+import { interleaved } from '../statistics.ts';
+
+const PORTS = { stealth: 7071, plain: 7072 } as const;
+
+interface Report {
+  readonly end: {
+    readonly sum_received: { readonly bytes: number; readonly bits_per_second: number };
+    readonly cpu_utilization_percent: { readonly host_total: number; readonly remote_total: number };
+  };
+}
+
+async function transfer(
+  bench: Bench,
+  port: number,
+  streams: number,
+  knock: Knock | undefined,
+): Promise<Report['end']> {
+  const { client, server } = bench.stealth;
+  const command = ['iperf3', '-J', '-c', server.addresses.ipv4, '-p', String(port), '-P', String(streams)];
+  const text = await bench.output(client, [...command, '-t', String(bench.settings.seconds)], knock);
+  return (JSON.parse(text) as Report).end;
+}
+
+async function compare(bench: Bench, streams: number): Promise<Figure[]> {
+  const { stealth, settings } = bench;
+  const knock = stealth.knock(stealth.client);
+  const perByte: { value: number; baseline: number }[] = [];
+  let spent = { value: 0, baseline: 0 };
+  const measured = (kind: 'value' | 'baseline') => async () => {
+    const end = await transfer(
+      bench,
+      kind === 'value' ? PORTS.stealth : PORTS.plain,
+      streams,
+      kind === 'value' ? knock : undefined,
+    );
+    const { host_total, remote_total } = end.cpu_utilization_percent;
+    spent = { ...spent, [kind]: end.sum_received.bytes / 1e6 / (host_total + remote_total) };
+    return end.sum_received.bits_per_second / 1e9;
+  };
+  const rounds = [];
+  for (let round = 0; round < settings.rounds; round++) {
+    rounds.push(...(await interleaved(1, measured('value'), measured('baseline'))));
+    perByte.push(spent);
+  }
+  const name = streams === 1 ? '1 stream' : `${streams} streams`;
+  return [
+    ...compared(`throughput, ${name}`, 'Gbit/s', rounds, atLeast(0.99)),
+    ...compared(`bytes for the CPU time, ${name}`, 'MB per percent', perByte, atLeast(0.99)),
+  ];
+}
+
+export const throughput: Row = {
+  id: 'throughput',
+  title: 'throughput and CPU time per byte of established connections (iperf3)',
+  baseline: 'without the library',
+  async measure(bench) {
+    const { stealth } = bench;
+    const servers = [
+      start(stealth.server, ['iperf3', '-s', '-p', String(PORTS.stealth)], {
+        knock: stealth.knock(stealth.server),
+      }),
+      start(stealth.server, ['iperf3', '-s', '-p', String(PORTS.plain)]),
+    ];
+    await untilListening(servers[0] as never, PORTS.stealth);
+    await untilListening(servers[1] as never, PORTS.plain);
+    const figures = [...(await compare(bench, 1)), ...(await compare(bench, 16))];
+    for (const server of servers) await stop(server);
+    return { figures };
+  },
+};

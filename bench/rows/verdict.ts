@@ -1,0 +1,157 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { start, untilListening } from '../../test/lab/program.ts';
+import type { Bench } from '../bench.ts';
+import { atMost, figure, type Row } from '../row.ts';
+
+const GUARDED = 7091;
+const EMPTY = 7092;
+const STATISTICS = '/proc/sys/kernel/bpf_stats_enabled';
+const TOKEN = fileURLToPath(new URL('../../test/engine/token.bpf.c', import.meta.url));
+const REPEATS = 200_000;
+
+interface Program {
+  readonly id: number;
+  readonly name?: string;
+  readonly run_time_ns?: number;
+  readonly run_cnt?: number;
+}
+
+function programs(): Program[] {
+  return JSON.parse(execFileSync('bpftool', ['-j', 'prog', 'show'], { encoding: 'utf8' }));
+}
+
+/** Nanoseconds of a run of the program while `work` is done. */
+async function runTime(id: number, work: () => Promise<unknown>): Promise<number> {
+  const read = () => programs().find((program) => program.id === id) ?? { id };
+  const before = read();
+  await work();
+  const after = read();
+  const runs = (after.run_cnt ?? 0) - (before.run_cnt ?? 0);
+  return ((after.run_time_ns ?? 0) - (before.run_time_ns ?? 0)) / runs;
+}
+
+/** The guard that was loaded for `work`: the new one that a flood made run most. */
+async function newGuard(bench: Bench, before: ReadonlySet<number>): Promise<number> {
+  await bench.handshakes(GUARDED);
+  const fresh = programs().filter(({ id, name }) => !before.has(id) && name?.startsWith('knock_guard'));
+  const [most] = fresh.sort((a, b) => (b.run_cnt ?? 0) - (a.run_cnt ?? 0));
+  if (most === undefined) throw new Error('no guard was loaded');
+  return most.id;
+}
+
+/** Nanoseconds of the authenticator, and of a program that does nothing, by test runs. */
+function testRuns(bench: Bench, rounds: number): { md5: number[]; nothing: number[] } {
+  const { directory } = bench.stealth.lab;
+  const [object, empty, input] = ['token.bpf.o', 'nothing.bpf.o', 'input'].map((name) =>
+    join(directory, name),
+  );
+  const source = join(directory, 'nothing.bpf.c');
+  writeFileSync(source, '__attribute__((section("tc"))) int nothing(void *packet) { return 0; }\n');
+  writeFileSync(String(input), Buffer.alloc(128, 0x5a));
+  const multiarch = execFileSync('gcc', ['-print-multiarch'], { encoding: 'utf8' }).trim();
+  const include = [
+    '-I',
+    fileURLToPath(new URL('../../native/bpf', import.meta.url)),
+    `-I/usr/include/${multiarch}`,
+  ];
+  for (const [from, to] of [
+    [TOKEN, object],
+    [source, empty],
+  ])
+    execFileSync('clang', [
+      '-O2',
+      '-g',
+      '-target',
+      'bpf',
+      '-mcpu=v3',
+      ...include,
+      '-c',
+      String(from),
+      '-o',
+      String(to),
+    ]);
+  const pins = ['md5', 'nothing'].map((name) => `/sys/fs/bpf/knockify-bench-${process.pid}-${name}`);
+  const run = (pin: string | undefined) => {
+    const text = execFileSync(
+      'bpftool',
+      ['-j', 'prog', 'run', 'pinned', String(pin), 'data_in', String(input), 'repeat', String(REPEATS)],
+      { encoding: 'utf8' },
+    );
+    return (JSON.parse(text) as { duration: number }).duration;
+  };
+  try {
+    [object, empty].forEach((file, i) => {
+      execFileSync('bpftool', ['prog', 'load', String(file), String(pins[i]), 'type', 'classifier']);
+    });
+    const pairs = Array.from({ length: rounds }, () => [run(pins[0]), run(pins[1])] as const);
+    return { md5: pairs.map(([one]) => one), nothing: pairs.map(([, other]) => other) };
+  } finally {
+    for (const pin of pins) execFileSync('rm', ['-f', pin]);
+  }
+}
+
+export const verdict: Row = {
+  id: 'verdict',
+  title: "cost of the guard's verdict on a wrong SYN",
+  baseline: 'a sk_reuseport program that does nothing but drop',
+  async measure(bench) {
+    const { stealth, settings } = bench;
+    const kept = readFileSync(STATISTICS, 'latin1');
+    const before = new Set(programs().map(({ id }) => id));
+    const dropper = start(stealth.server, [bench.program('dropper'), String(EMPTY)]);
+    const server = await bench.accepting(GUARDED, stealth.knock(stealth.server), 'reset');
+    await untilListening(dropper, EMPTY);
+    const samples: { guard: number; empty: number }[] = [];
+    try {
+      writeFileSync(STATISTICS, '1');
+      const guard = await newGuard(bench, before);
+      const empty = Number(dropper.stdout());
+      for (let round = 0; round < settings.rounds; round++) {
+        samples.push({
+          guard: await runTime(guard, () => bench.handshakes(GUARDED)),
+          empty: await runTime(empty, () => bench.handshakes(EMPTY)),
+        });
+      }
+    } finally {
+      writeFileSync(STATISTICS, kept);
+    }
+    await bench.stop(server, dropper);
+    const { md5, nothing } = testRuns(bench, settings.rounds);
+    return {
+      figures: [
+        figure(
+          'guard',
+          'ns',
+          samples.map(({ guard }) => guard),
+        ),
+        figure(
+          'empty program',
+          'ns',
+          samples.map(({ empty }) => empty),
+        ),
+        figure(
+          'more than the empty program',
+          'ns',
+          samples.map(({ guard, empty }) => guard - empty),
+          atMost(120),
+        ),
+        figure(
+          'MD5 round alone, as BPF',
+          'ns',
+          md5.map((one, i) => one - (nothing[i] ?? 0)),
+        ),
+        figure(
+          'MD5 round alone, as machine code of gcc',
+          'ns',
+          (await bench.output(stealth.client, [bench.program('round'), String(100 * settings.rounds)]))
+            .trim()
+            .split('\n')
+            .map(Number),
+        ),
+      ],
+    };
+  },
+};

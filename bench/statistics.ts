@@ -1,0 +1,58 @@
+/** Order statistics of one quantity. */
+export interface Summary {
+  readonly count: number;
+  readonly median: number;
+  /** Quartiles: the spread. */
+  readonly low: number;
+  readonly high: number;
+}
+
+/** The q-quantile, 0 to 1, between the two nearest samples. NaN without samples. */
+export function quantile(samples: readonly number[], q: number): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  const at = q * (sorted.length - 1);
+  const [below = Number.NaN, above = Number.NaN] = [sorted[Math.floor(at)], sorted[Math.ceil(at)]];
+  return below + (above - below) * (at - Math.floor(at));
+}
+
+export function summarise(samples: readonly number[]): Summary {
+  return {
+    count: samples.length,
+    median: quantile(samples, 0.5),
+    low: quantile(samples, 0.25),
+    high: quantile(samples, 0.75),
+  };
+}
+
+/** What was measured and its baseline in the same round, one right after the other. */
+export interface Round {
+  readonly value: number;
+  readonly baseline: number;
+}
+
+/** Of the ratios of the rounds, not the ratio of medians: what slows a whole round down cancels out. */
+export function ratios(rounds: readonly Round[]): number[] {
+  return rounds.map(({ value, baseline }) => value / baseline);
+}
+
+/**
+ * Rounds in which the value is measured first and rounds in which its baseline is take turns, so that neither always
+ * meets a machine that the other has warmed up.
+ */
+export async function interleaved(
+  rounds: number,
+  value: () => Promise<number>,
+  baseline: () => Promise<number>,
+): Promise<Round[]> {
+  const done: Round[] = [];
+  for (let round = 0; round < rounds; round++) {
+    if (round % 2 === 0) {
+      const measured = await value();
+      done.push({ value: measured, baseline: await baseline() });
+    } else {
+      const first = await baseline();
+      done.push({ value: await value(), baseline: first });
+    }
+  }
+  return done;
+}
