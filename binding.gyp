@@ -55,6 +55,7 @@
       "sources": [
         "native/calls.c",
         "native/channel.c",
+        "native/crowds.c",
         "native/lessons.c",
         "native/process.c",
         "native/prompt.c",

@@ -18,8 +18,8 @@ static int call_socket(const int32_t *n, UNUSED void *bytes, UNUSED int length) 
 }
 static int call_listen(const int32_t *n, UNUSED void *bytes, UNUSED int length) { return knk_listen(n[0], n[1]); }
 static int call_close(const int32_t *n, UNUSED void *bytes, UNUSED int length) { return knk_close(n[0]); }
-static int call_release(const int32_t *n, UNUSED void *bytes, UNUSED int length) {
-  return knk_close_unless_lingering(n[0]);
+static int call_close_at_once(const int32_t *n, UNUSED void *bytes, UNUSED int length) {
+  return knk_close_at_once(n[0]);
 }
 static int call_bind(const int32_t *n, void *bytes, int length) { return knk_bind(n[0], bytes, length); }
 static int call_connect(const int32_t *n, void *bytes, int length) { return knk_connect(n[0], bytes, length); }
@@ -78,7 +78,7 @@ void knk_export_calls(napi_env env, napi_value exports) {
       {"undoDeferral", call_undo_deferral}, {"forbidDeferral", call_forbid_deferral}, {"prepare", call_prepare},
       {"arm", call_arm},                    {"settle", call_settle},                  {"pinPort", call_pin_port},
       {"bindPort", call_bind_port},         {"stopListening", call_stop_listening},
-      {"closeUnlessLingering", call_release},
+      {"closeAtOnce", call_close_at_once},
   };
   for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
     napi_value function;

@@ -110,7 +110,8 @@ int knk_receive(int fd, struct knk_datagram *datagram)
 {
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(KNK_MOST_DESCRIPTORS * sizeof(int))];
+        // After knk_hang_up, credentials come as well.
+        char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(KNK_MOST_DESCRIPTORS * sizeof(int))];
     } control;
     struct iovec part = {.iov_base = datagram->data, .iov_len = datagram->room};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
@@ -125,12 +126,25 @@ int knk_receive(int fd, struct knk_datagram *datagram)
         for (int i = 0; i < sent && datagram->count < KNK_MOST_DESCRIPTORS; i++)
             memcpy(&datagram->descriptors[datagram->count++], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
     }
-    if (!(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
-        return (int)length;
-    for (int i = 0; i < datagram->count; i++)
-        close(datagram->descriptors[i]);
-    datagram->count = 0;
-    return -EMSGSIZE;
+    return message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? -EMSGSIZE : (int)length;
+}
+
+int knk_hang_up(int fd)
+{
+    int on = 1;
+    shutdown(fd, SHUT_RD);
+    // An empty datagram looks like the end, but for the credentials that find no room.
+    setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+    for (int i = 0; i < 2; i++) {
+        struct msghdr message = {0};
+        // The first result may be an error of the peer's end.
+        if (recvmsg(fd, &message, MSG_DONTWAIT | MSG_PEEK) < 0)
+            continue;
+        if (message.msg_flags & MSG_CTRUNC)
+            return 1;
+        break;
+    }
+    return knk_close(fd);
 }
 
 // accept(fd, Int32Array(3) for pid, uid and gid): the client's descriptor.
@@ -152,7 +166,7 @@ static napi_value channel_accept(napi_env env, napi_callback_info info)
     return number(env, fd);
 }
 
-// receive(fd, buffer, Int32Array(1 + 4) for the count of descriptors and themselves): bytes of the datagram,
+// receive(fd, buffer, Int32Array(1 + 253) for the count of descriptors and themselves): bytes of the datagram,
 // 0 at the end.
 static napi_value channel_receive(napi_env env, napi_callback_info info)
 {
@@ -168,6 +182,15 @@ static napi_value channel_receive(napi_env env, napi_callback_info info)
     descriptors[0] = datagram.count;
     memcpy(&descriptors[1], datagram.descriptors, (size_t)datagram.count * sizeof(int));
     return number(env, length);
+}
+
+// hangUp(fd): as knk_hang_up.
+static napi_value channel_hang_up(napi_env env, napi_callback_info info)
+{
+    size_t argc = 1;
+    napi_value argv[1];
+    napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
+    return number(env, knk_hang_up(argument(env, argv[0])));
 }
 
 // send(fd, buffer, Int32Array of descriptors, or nothing): 0.
@@ -209,7 +232,7 @@ NAPI_MODULE_INIT()
         napi_callback call;
     } functions[] = {
         {"listen", channel_listen}, {"connect", channel_connect}, {"accept", channel_accept}, {"receive", channel_receive},
-        {"send", channel_send},
+        {"send", channel_send},     {"hangUp", channel_hang_up},
     };
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
         napi_value function;

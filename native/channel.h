@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-enum { KNK_MOST_DESCRIPTORS = 4 };
+/* SCM_MAX_FD: what finds no room, the kernel would close at once, which may take long. */
+enum { KNK_MOST_DESCRIPTORS = 253 };
 
 struct ucred;
 
@@ -19,8 +20,11 @@ struct knk_datagram {
   int count;
 };
 
-/* Bytes of the datagram, 0 at the end, or -errno. A datagram that was cut, or that brought more descriptors than fit,
- * is -EMSGSIZE and dropped whole. */
+/* Bytes of the datagram, 0 at the end, or -errno; -EMSGSIZE for a datagram that was cut. The descriptors are
+ * the caller's then, too. */
 int knk_receive(int fd, struct knk_datagram *datagram);
+/* Closes a connection. 1 where something was sent on it that nobody has received: that has to be done first, or closing would
+ * have to wait for a socket in it that lingers. No more can be sent then. */
+int knk_hang_up(int fd);
 
 #endif

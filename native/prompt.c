@@ -1,12 +1,14 @@
 #define _GNU_SOURCE
 #include "prompt.h"
 
+#include "crowds.h"
 #include "sequences.h"
 #include "sys.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -14,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_EVENTS = 64, MOST_ACCEPTS = 32, MOST_USERS = 64 };
+enum { MOST_EVENTS = 64, MOST_ACCEPTS = 32 };
 
 enum state {
   NOBODY = 0,
@@ -34,22 +36,18 @@ struct client {
   int64_t since;
 };
 
-/* How many clients of a user there are; free where there are none. */
-struct crowd {
-  uid_t uid;
-  int count;
-};
-
 struct prompt {
   struct knk_places places;
   int set; /* epoll */
   struct lessons *lessons;
-  /* Who asked what was left last; -1: nothing that could be taught. */
-  int asker;
+  /* What was asked last that was not known, and its number; 0: nothing that could be taught. */
+  uint32_t question;
+  uint32_t questions;
   struct knk_question asked;
+  uint64_t answered;
   struct client *clients;
   int room;
-  struct crowd crowds[MOST_USERS];
+  struct crowds crowds;
   /* Nobody has taken it yet. */
   bool has_left;
   struct knk_left left;
@@ -65,29 +63,16 @@ static int64_t now(void) {
   return time.tv_sec * 1000LL + time.tv_nsec / 1000000;
 }
 
-/* That of the user, or a free one; NULL where there are too many users. */
-static struct crowd *crowd_of(struct prompt *prompt, uid_t uid) {
-  struct crowd *free_one = NULL;
-
-  for (int i = 0; i < MOST_USERS; i++) {
-    struct crowd *crowd = &prompt->crowds[i];
-    if (crowd->count > 0 && crowd->uid == uid) return crowd;
-    if (crowd->count == 0 && !free_one) free_one = crowd;
-  }
-  if (free_one) free_one->uid = uid;
-  return free_one;
-}
-
 static bool has_room(struct prompt *prompt, uid_t uid, int most) {
-  const struct crowd *crowd = crowd_of(prompt, uid);
+  const struct crowd *crowd = knk_crowd(&prompt->crowds, uid);
 
-  return crowd && crowd->count < most;
+  return crowd && crowd->here + crowd->elsewhere < most;
 }
 
 /* Not a client of ours any more. */
 static void forget(struct prompt *prompt, struct client *client) {
   client->state = NOBODY;
-  crowd_of(prompt, client->identity.uid)->count--;
+  knk_crowd(&prompt->crowds, client->identity.uid)->here--;
 }
 
 /* False where memory or the set is full. */
@@ -102,9 +87,9 @@ static bool admit(struct prompt *prompt, int fd, struct client client) {
     prompt->clients = larger;
     prompt->room = room;
   }
-  struct crowd *crowd = crowd_of(prompt, client.identity.uid);
+  struct crowd *crowd = knk_crowd(&prompt->crowds, client.identity.uid);
   if (!crowd || epoll_ctl(prompt->set, EPOLL_CTL_ADD, fd, &event) < 0) return false;
-  crowd->count++;
+  crowd->here++;
   prompt->clients[fd] = client;
   return true;
 }
@@ -134,18 +119,18 @@ static int leave(struct prompt *prompt, const struct knk_datagram *datagram, str
     epoll_ctl(prompt->set, EPOLL_CTL_DEL, left->client, NULL);
   }
   left->count = datagram ? datagram->count : 0;
-  if (datagram) memcpy(left->descriptors, datagram->descriptors, sizeof(left->descriptors));
+  for (int i = 0; i < left->count; i++) left->descriptors[i] = datagram->descriptors[i];
   return 1;
 }
 
-static struct knk_left left_by(int fd, const struct ucred *identity, int length) {
-  return (struct knk_left){
-      .client = fd,
-      .pid = identity->pid,
-      .uid = (int32_t)identity->uid,
-      .gid = (int32_t)identity->gid,
-      .length = length,
-  };
+/* All but the descriptors. */
+static void describe(struct knk_left *left, int fd, const struct ucred *identity, int length) {
+  memset(left, 0, offsetof(struct knk_left, descriptors));
+  left->client = fd;
+  left->pid = identity->pid;
+  left->uid = (int32_t)identity->uid;
+  left->gid = (int32_t)identity->gid;
+  left->length = length;
 }
 
 /* The ISN that answers the datagram, or 0 where JavaScript has to answer. */
@@ -154,10 +139,11 @@ static uint32_t arm(struct prompt *prompt, const struct message_connect *message
   struct knk_question *asked = &prompt->asked;
   struct knk_answer known;
 
-  prompt->asker = -1;
+  prompt->question = 0;
   if (!knk_lessons_ask(prompt->lessons, (uint32_t)left->uid, message + 1, message->settings_length, asked)) return 0;
   if (!knk_lessons_find(prompt->lessons, asked, &known)) {
-    prompt->asker = left->client;
+    if (++prompt->questions == 0) prompt->questions = 1;
+    left->question = prompt->question = prompt->questions;
     return 0;
   }
   uint32_t isn = knk_prompt_arm(&prompt->places, known.secret, message, fd, &left->begun);
@@ -180,6 +166,7 @@ static bool answer(struct prompt *prompt, const struct knk_datagram *datagram, s
   bool known = left->client < prompt->room && prompt->clients[left->client].state == SILENT;
   if (known) prompt->clients[left->client] = client;
   else if (!admit(prompt, left->client, client)) return false;
+  prompt->answered++;
   send_verdict(left->client, ACTION_PROCEED, client.log_level, message);
   /* A secret is in it. */
   explicit_bzero(datagram->data, (size_t)left->length);
@@ -191,9 +178,9 @@ int knk_prompt_accept(struct prompt *prompt, int listener, int most, struct knk_
     struct client client = {.state = SILENT, .since = now()};
     int fd = knk_accept(listener, &client.identity);
     if (fd < 0) return fd == -EAGAIN ? 0 : fd;
-    *left = left_by(fd, &client.identity, -EAGAIN);
+    describe(left, fd, &client.identity, -EAGAIN);
     if (!has_room(prompt, client.identity.uid, most)) return leave(prompt, NULL, left);
-    *left = left_by(fd, &client.identity, knk_receive(fd, datagram));
+    left->length = knk_receive(fd, datagram);
     if (left->length == -EAGAIN ? admit(prompt, fd, client) : answer(prompt, datagram, left)) continue;
     return leave(prompt, datagram, left);
   }
@@ -210,7 +197,7 @@ static bool went_well(const struct prompt *prompt, const struct client *client) 
 }
 
 /* False where JavaScript has to settle it. */
-static bool settle(struct prompt *prompt, const struct knk_datagram *datagram, const struct knk_left *left) {
+static bool settle(struct prompt *prompt, const struct knk_datagram *datagram, struct knk_left *left) {
   struct client *client = &prompt->clients[left->client];
   const struct message_report *report = datagram->data;
 
@@ -219,7 +206,10 @@ static bool settle(struct prompt *prompt, const struct knk_datagram *datagram, c
   if (report->header.size != sizeof(*report) || !went_well(prompt, client)) return false;
   if (knk_close_unless_lingering(client->socket) != 0) return false;
   if (report->waits) send_verdict(left->client, ACTION_PASS, client->log_level, NULL);
-  close(left->client);
+  /* It has nothing more to say, or else that is for JavaScript to hear. */
+  client->state = SILENT;
+  left->length = -EAGAIN;
+  if (knk_hang_up(left->client) != 0) return false;
   forget(prompt, client);
   return true;
 }
@@ -232,7 +222,7 @@ int knk_prompt_hear(struct prompt *prompt, struct knk_datagram *datagram, struct
     const struct client *client = &prompt->clients[found[i].data.fd];
     int length = knk_receive(found[i].data.fd, datagram);
     if (length == -EAGAIN) continue;
-    *left = left_by(found[i].data.fd, &client->identity, length);
+    describe(left, found[i].data.fd, &client->identity, length);
     if (client->state == ANSWERED ? settle(prompt, datagram, left) : answer(prompt, datagram, left)) continue;
     return leave(prompt, datagram, left);
   }
@@ -243,7 +233,7 @@ int knk_prompt_overdue(struct prompt *prompt, int milliseconds, struct knk_left 
   for (int fd = 0; fd < prompt->room; fd++) {
     const struct client *client = &prompt->clients[fd];
     if (client->state == NOBODY || now() - client->since < milliseconds) continue;
-    *left = left_by(fd, &client->identity, -EAGAIN);
+    describe(left, fd, &client->identity, -EAGAIN);
     return leave(prompt, NULL, left);
   }
   return 0;
@@ -251,7 +241,8 @@ int knk_prompt_overdue(struct prompt *prompt, int milliseconds, struct knk_left 
 
 bool knk_prompt_attend(struct prompt *prompt, int listener, int most) {
   if (prompt->has_left) return false;
-  prompt->datagram = (struct knk_datagram){.data = prompt->data, .room = sizeof(prompt->data)};
+  prompt->datagram.data = prompt->data;
+  prompt->datagram.room = sizeof(prompt->data);
   int result = listener < 0 ? knk_prompt_hear(prompt, &prompt->datagram, &prompt->left)
                             : knk_prompt_accept(prompt, listener, most, &prompt->datagram, &prompt->left);
   prompt->has_left = result == 1;
@@ -261,7 +252,7 @@ bool knk_prompt_attend(struct prompt *prompt, int listener, int most) {
 int knk_prompt_left(struct prompt *prompt, struct knk_datagram *datagram, struct knk_left *left) {
   if (!prompt->has_left) return 0;
   prompt->has_left = false;
-  *left = prompt->left;
+  memcpy(left, &prompt->left, offsetof(struct knk_left, descriptors) + (size_t)prompt->left.count * sizeof(int32_t));
   if (left->length <= 0) return 1;
   memcpy(datagram->data, prompt->data, (size_t)left->length);
   explicit_bzero(prompt->data, (size_t)left->length);
@@ -273,7 +264,6 @@ struct prompt *knk_prompt_make(const struct knk_places *places) {
   if (!prompt) return NULL;
 
   prompt->places = *places;
-  prompt->asker = -1;
   prompt->lessons = knk_lessons_make();
   prompt->set = prompt->lessons ? epoll_create1(EPOLL_CLOEXEC) : -1;
   if (prompt->set >= 0) return prompt;
@@ -284,26 +274,43 @@ struct prompt *knk_prompt_make(const struct knk_places *places) {
 
 int knk_prompt_descriptor(const struct prompt *prompt) { return prompt->set; }
 
-void knk_prompt_teach(struct prompt *prompt, int client, uint32_t log_level, const uint8_t secret[KNK_SECRET]) {
-  if (client != prompt->asker) return;
-  prompt->asker = -1;
+void knk_prompt_teach(struct prompt *prompt, uint32_t question, uint32_t log_level, const uint8_t secret[KNK_SECRET]) {
+  if (question == 0 || question != prompt->question) return;
+  prompt->question = 0;
   knk_lessons_learn(prompt->lessons, &prompt->asked, log_level, secret);
   explicit_bzero(&prompt->asked, sizeof(prompt->asked));
 }
 
+int knk_prompt_clients(struct prompt *prompt, uint32_t uid) {
+  const struct crowd *crowd = knk_crowd(&prompt->crowds, uid);
+
+  return crowd ? crowd->here : 0;
+}
+
+int knk_prompt_elsewhere(struct prompt *prompt, uint32_t uid, int clients) {
+  struct crowd *crowd = knk_crowd(&prompt->crowds, uid);
+  if (!crowd) return -ENOMEM;
+
+  crowd->elsewhere = clients;
+  return 0;
+}
+
+uint64_t knk_prompt_answered(const struct prompt *prompt) { return prompt->answered; }
+
 void knk_prompt_close(struct prompt *prompt) {
   for (int fd = 0; fd < prompt->room; fd++) {
-    if (prompt->clients[fd].state == ANSWERED) close(prompt->clients[fd].socket);
-    if (prompt->clients[fd].state != NOBODY) close(fd);
+    if (prompt->clients[fd].state == ANSWERED) knk_close_unless_lingering(prompt->clients[fd].socket);
+    if (prompt->clients[fd].state != NOBODY) knk_hang_up(fd);
   }
   if (prompt->has_left) {
-    for (int i = 0; i < prompt->left.count; i++) close(prompt->left.descriptors[i]);
-    if (prompt->left.answered) close(prompt->left.socket);
-    close(prompt->left.client);
+    for (int i = 0; i < prompt->left.count; i++) knk_close_at_once(prompt->left.descriptors[i]);
+    if (prompt->left.answered) knk_close_unless_lingering(prompt->left.socket);
+    knk_hang_up(prompt->left.client);
   }
   knk_lessons_close(prompt->lessons);
   close(prompt->set);
   free(prompt->clients);
+  free(prompt->crowds.all);
   explicit_bzero(prompt, sizeof(*prompt));
   free(prompt);
 }

@@ -19,17 +19,19 @@ struct knk_left {
   int32_t gid;
   /* As knk_receive returns it. */
   int32_t length;
-  int32_t count;
-  int32_t descriptors[KNK_MOST_DESCRIPTORS];
+  /* The first descriptor is to be released first: an answer was begun. */
+  int32_t begun;
+  /* What its answer may be taught by. 0: nothing can be. */
+  uint32_t question;
   /* 1: its connect was answered; what follows tells how. */
   int32_t answered;
   int32_t socket;
   uint32_t isn;
   uint32_t log_level;
-  /* The first descriptor is to be released first: an answer was begun. */
-  int32_t begun;
+  int32_t count;
+  int32_t descriptors[KNK_MOST_DESCRIPTORS];
 };
-_Static_assert(sizeof(struct knk_left) == 60, "mirrored in ts/sys/prompt.ts");
+_Static_assert(sizeof(struct knk_left) == 48 + 4 * KNK_MOST_DESCRIPTORS, "mirrored in ts/sys/prompt.ts");
 
 struct prompt;
 
@@ -37,12 +39,18 @@ struct prompt;
 struct prompt *knk_prompt_make(const struct knk_places *places);
 /* Becomes readable when there is something to hear. */
 int knk_prompt_descriptor(const struct prompt *prompt);
-/* What this client asked, if it is the one that was left last, is to be answered so whenever it and its user
- * are the same: all destinations, this secret, no payload protection. Taught too much, it forgets
- * everything first. No secret can be read from what is kept without the settings that it is for. */
-void knk_prompt_teach(struct prompt *prompt, int client, uint32_t log_level, const uint8_t secret[KNK_SECRET]);
-/* Clients that wait at the listener. 1 with one that is left, 0 where there are no more, or -errno. Of each user no more
- * than `most` are kept at a time; others are left before they have said anything. */
+/* The question, if it is the last, is to be answered so whenever it and its user are the same: all destinations, this
+ * secret, no payload protection. Taught too much, it forgets everything first. No secret can be read from what
+ * is kept without the settings that it is for. */
+void knk_prompt_teach(struct prompt *prompt, uint32_t question, uint32_t log_level, const uint8_t secret[KNK_SECRET]);
+/* How many of a user's clients are here. */
+int knk_prompt_clients(struct prompt *prompt, uint32_t uid);
+/* How many of a user's clients are with JavaScript, from now on. 0 or -ENOMEM. */
+int knk_prompt_elsewhere(struct prompt *prompt, uint32_t uid, int clients);
+/* How many connects were answered. */
+uint64_t knk_prompt_answered(const struct prompt *prompt);
+/* Clients that wait at the listener. 1 with one that is left, 0 where there are no more, or -errno. Of each user there are
+ * no more than `most` at a time, here and with JavaScript; others are left before they have said anything. */
 int knk_prompt_accept(struct prompt *prompt, int listener, int most, struct knk_datagram *datagram, struct knk_left *left);
 /* What clients say that were accepted, or whose connects were answered. 1 with one that is left, 0 where there are no more. */
 int knk_prompt_hear(struct prompt *prompt, struct knk_datagram *datagram, struct knk_left *left);

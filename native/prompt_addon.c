@@ -59,13 +59,35 @@ static napi_value descriptor(napi_env env, napi_callback_info info) {
   return number(env, knk_prompt_descriptor(arguments(env, info).prompt));
 }
 
-/* teach(prompt, client, log level, secret) */
+/* teach(prompt, question, log level, secret) */
 static napi_value teach(napi_env env, napi_callback_info info) {
   struct given given = arguments(env, info);
   if (given.lengths[0] != KNK_SECRET) return number(env, -EINVAL);
 
-  knk_prompt_teach(given.prompt, given.numbers[0], (uint32_t)given.numbers[1], given.bytes[0]);
+  knk_prompt_teach(given.prompt, (uint32_t)given.numbers[0], (uint32_t)given.numbers[1], given.bytes[0]);
   return number(env, 0);
+}
+
+/* clients(prompt, user) */
+static napi_value clients(napi_env env, napi_callback_info info) {
+  struct given given = arguments(env, info);
+
+  return number(env, knk_prompt_clients(given.prompt, (uint32_t)given.numbers[0]));
+}
+
+/* elsewhere(prompt, user, clients) */
+static napi_value elsewhere(napi_env env, napi_callback_info info) {
+  struct given given = arguments(env, info);
+
+  return number(env, knk_prompt_elsewhere(given.prompt, (uint32_t)given.numbers[0], given.numbers[1]));
+}
+
+/* answered(prompt) */
+static napi_value answered(napi_env env, napi_callback_info info) {
+  napi_value result;
+
+  napi_create_double(env, (double)knk_prompt_answered(arguments(env, info).prompt), &result);
+  return result;
 }
 
 struct attended {
@@ -146,6 +168,7 @@ void knk_export_prompt(napi_env env, napi_value exports) {
   } functions[] = {
       {"make", make},   {"descriptor", descriptor}, {"teach", teach},   {"attend", begin},      {"ignore", end},
       {"accept", accept_clients}, {"hear", hear},   {"overdue", overdue}, {"close", close_prompt},
+      {"clients", clients},       {"elsewhere", elsewhere}, {"answered", answered},
   };
   napi_value prompt;
   napi_create_object(env, &prompt);

@@ -38,8 +38,11 @@ KNK_EXPORT int knk_drops_all(int fd);
 KNK_EXPORT int knk_peek(int fd, void *bytes, int length);
 KNK_EXPORT int knk_socket(int family, int type, int protocol);
 KNK_EXPORT int knk_close(int fd);
-/* 1, and nothing done, for a socket with SO_LINGER: its last close() blocks. */
+/* 1, and nothing done, for a TCP socket with SO_LINGER: its last close() blocks. */
 int knk_close_unless_lingering(int fd);
+/* The same for whatever was handed over: 1 also for all that is no TCP socket. A file system in user space may take its
+ * time, and a Unix socket takes with it what is in its queue. */
+int knk_close_at_once(int fd);
 
 /* Makes `isn` the sequence number that the next connect() of an unconnected socket starts with; 0 lets the kernel
  * choose again. Enters and leaves repair mode in one go, whatever fails, and gives SO_REUSEADDR its value back,

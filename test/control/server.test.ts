@@ -8,6 +8,7 @@ import { ControlServer } from '../../ts/control/server.ts';
 import type { Verdict } from '../../ts/control/verdict.ts';
 import { decode, encode, MAX_MESSAGE_SIZE, type Message } from '../../ts/spec/codec.ts';
 import * as channel from '../../ts/sys/channel.ts';
+import { Prompt } from '../../ts/sys/prompt.ts';
 import { PaperEngine } from './paperEngine.ts';
 import { sockaddrOf } from './sockaddrs.ts';
 
@@ -17,11 +18,11 @@ let scratch: string;
 let path: string;
 let server: ControlServer;
 let logged: string[];
-function serve(limits?: Limits): ControlServer {
+function serve(limits?: Limits, prompt?: Prompt): ControlServer {
   const log = { error: (text: string) => logged.push(text), info: () => {}, debug: () => {} };
   const around = {
     engine: new PaperEngine(),
-    prompt: undefined,
+    prompt,
     ownPolicy: undefined,
     admits: () => true,
     localAddress: () => sockaddrOf('192.0.2.9', 80),
@@ -133,7 +134,7 @@ describe('the control process goes on serving after', () => {
 });
 
 describe('one user', () => {
-  const limits = { perUser: 3, silence: 60, call: 60_000 };
+  const limits = { perUser: 3, silence: 60_000, call: 60_000 };
   const request = () => {
     const [client, socket] = [channel.connect(path), openSync('/dev/null', 'r')];
     channel.send(client, encode(connectWith('fine')), [socket]);
@@ -148,13 +149,14 @@ describe('one user', () => {
     }
   };
 
-  beforeEach(() => {
+  function serveAnew(...how: Parameters<typeof serve>): void {
     server.close();
     rmSync(path, { force: true });
-    server = serve(limits);
-  });
+    server = serve(...how);
+  }
 
   it('who says nothing is let go of, unless a real call is under way', async () => {
+    serveAnew({ ...limits, silence: 500 });
     const [silent, calling] = [channel.connect(path), request()];
     expect((await answer(calling)).action).toBe(1);
     await until(() => hasEnded(silent));
@@ -166,6 +168,7 @@ describe('one user', () => {
   });
 
   it('has so many sessions at a time; as many more wait, and the others are turned away', async () => {
+    serveAnew(limits);
     const clients = Array.from({ length: 8 }, request);
     const [inside, waiting, away] = [clients.slice(0, 3), clients.slice(3, 6), clients.slice(6)];
     for (const client of inside) expect((await answer(client)).action).toBe(1);
@@ -176,5 +179,22 @@ describe('one user', () => {
     for (const client of waiting) expect((await answer(client)).action).toBe(1);
     for (const client of [...waiting, ...away]) channel.close(client);
     await isServing();
+  });
+
+  it('has no more of them where some could be answered promptly', async () => {
+    const nowhere = { marks: -1, notes: -1, links: -1, timestamps: -1, blackholeTimeout: -1, network: 0n };
+    const prompt = new Prompt(nowhere);
+    serveAnew(limits, prompt);
+    const silent = [channel.connect(path), channel.connect(path)];
+    await until(() => prompt.clients(process.getuid?.() ?? -1) === 2);
+    const [inside = -1, waiting = -1] = [request(), request()];
+    expect((await answer(inside)).action).toBe(1);
+    await until(() => prompt.clients(process.getuid?.() ?? -1) === 0);
+    expect(channel.receive(waiting, Buffer.alloc(MAX_MESSAGE_SIZE))).toBeUndefined();
+    channel.close(silent[0] ?? -1);
+    expect((await answer(waiting)).action).toBe(1);
+    for (const client of [silent[1] ?? -1, inside, waiting]) channel.close(client);
+    serveAnew();
+    prompt.close();
   });
 });

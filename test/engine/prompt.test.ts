@@ -257,6 +257,7 @@ test('keeps no more clients of a user than it may, and none for long that says n
   const silent = [];
   for (let i = 0; i < 3; i++) silent.push(await client.prompt.silent(path));
   expect(await client.prompt.answer(listener, -1, undefined, 2)).toMatchObject({ left: 'as it came' });
+  expect(await client.prompt.clients(process.getuid?.() ?? -1)).toBe(2);
   const found = await eventually(() => client.prompt.overdue(1), 'a silent client');
   expect(found).toMatchObject({ socket: -1, report: 'nothing' });
   silent.push(await client.prompt.silent(path));
@@ -265,15 +266,45 @@ test('keeps no more clients of a user than it may, and none for long that says n
   await client.app.close(fd);
 });
 
+test('keeps the fewer, the more of the user are elsewhere', async () => {
+  for (let old = await client.prompt.overdue(0); old; old = await client.prompt.overdue(0))
+    if (old.socket >= 0) await client.app.close(old.socket);
+  const uid = process.getuid?.() ?? -1;
+  for (const each of [uid, uid + 1]) await client.prompt.elsewhere(each, 2);
+  const silent = [await client.prompt.silent(path)];
+  expect(await client.prompt.answer(listener, -1, undefined, 2)).toMatchObject({ left: 'as it came' });
+  for (const each of [uid, uid + 1]) await client.prompt.elsewhere(each, 0);
+  silent.push(await client.prompt.silent(path));
+  expect(await client.prompt.answer(listener, -1, undefined, 2)).toMatchObject({ left: 'no' });
+  for (const each of [...silent, fd]) await client.app.close(each);
+});
+
+test('counts what it has answered', async () => {
+  const before = await client.prompt.answered();
+  await ask(request(there()));
+  await ask(request(there(), 'KNOCK_SECRET=unheard of\0'));
+  expect(await client.prompt.answered()).toBe(before + 1);
+  await client.app.close(fd);
+});
+
 describe('what is taught', () => {
   const other = (i: number) => request(there(), `KNOCK_SECRET=${i}\0`);
 
-  test('is for whoever asked last, and nobody else', async () => {
-    const { client: late } = await ask(other(-1));
+  test('is for what was asked last, and nothing else', async () => {
+    const { question } = await ask(other(-1));
     await ask(other(-2));
-    await client.prompt.teachLate(late, secret);
+    await client.prompt.teachLate(question, secret);
     expect(await ask(other(-1))).toMatchObject({ left: 'as it came' });
     expect(await ask(other(-2))).toMatchObject({ left: 'as it came' });
+    await client.app.close(fd);
+  });
+
+  test('is not for what somebody else asked by the same descriptor', async () => {
+    const { client: before } = await ask(other(-3));
+    await client.app.close(before);
+    // Not understood here, so what was asked before is all that there is.
+    await ask(request(there(), 'KNOCK_SECRET=mine\0', { peer_size: 29 }), secret);
+    expect(await ask(other(-3))).toMatchObject({ left: 'as it came' });
     await client.app.close(fd);
   });
 

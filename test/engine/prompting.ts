@@ -8,6 +8,8 @@ import * as channel from '../../ts/sys/channel.ts';
 export interface Outcome {
   readonly client: number;
   readonly left: 'no' | 'as it came' | 'begun';
+  /** That it was left with. */
+  readonly question: number;
   readonly verdict: Message | undefined;
 }
 
@@ -31,8 +33,8 @@ function heard(client: number): Message | undefined {
 
 function discard(left: Left): void {
   if (left.datagram !== undefined && 'descriptors' in left.datagram)
-    for (const fd of left.datagram.descriptors) channel.close(fd);
-  channel.close(left.client);
+    for (const fd of left.datagram.descriptors) channel.release(fd);
+  channel.hangUp(left.client);
 }
 
 function unsettled({ answered = { socket: -1, isn: 0, logLevel: 0 }, identity, datagram }: Left): Unsettled {
@@ -65,10 +67,11 @@ export function prompting(made: () => Prompt | undefined) {
     /** Without a listener: of clients that were accepted before. */
     answer(listener: number, client: number, lesson?: Uint8Array, most = 1000): Outcome {
       const left = listener < 0 ? prompt().hear(buffer) : prompt().accept(listener, most, buffer);
-      if (left !== undefined && lesson !== undefined) prompt().teach(left.client, lesson, LOG_LEVEL);
+      if (left !== undefined && lesson !== undefined) prompt().teach(left.question, lesson, LOG_LEVEL);
       if (left !== undefined) discard(left);
       return {
         client,
+        question: left?.question ?? 0,
         left: left === undefined ? 'no' : left.begun ? 'begun' : 'as it came',
         verdict: heard(client),
       };
@@ -77,7 +80,10 @@ export function prompting(made: () => Prompt | undefined) {
     silent: (path: string): number => channel.connect(path),
     say: (client: number, message: Message<'connect'>, fd: number): void =>
       channel.send(client, encode(message), [fd]),
-    teachLate: (client: number, lesson: Uint8Array): void => prompt().teach(client, lesson, LOG_LEVEL),
+    teachLate: (question: number, lesson: Uint8Array): void => prompt().teach(question, lesson, LOG_LEVEL),
+    answered: (): number => prompt().answered,
+    elsewhere: (uid: number, clients: number): void => prompt().elsewhere(uid, clients),
+    clients: (uid: number): number => prompt().clients(uid),
     /** A client reports; returns what was left, and what the client heard. */
     report(
       client: number,

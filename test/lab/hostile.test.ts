@@ -11,6 +11,7 @@ import { openStealthLab, portOf, type StealthLab } from './stealthlab.ts';
 /** Clients of the control process that say and hand over what they like. */
 
 const HOSTILE = `${REPOSITORY}/test/lab/hostile.py`;
+const LINGERING = `${REPOSITORY}/test/lab/lingering.py`;
 /** Datagrams a round. */
 const DATAGRAMS = scaled(500, 10_000);
 const ROUNDS = 4;
@@ -42,13 +43,32 @@ function descriptorsOf(pid: number): string[] {
   });
 }
 
+/** Without the programs that it keeps for the next listener with the same secret, of which there are few. */
+function openIn(pid: number): number {
+  return descriptorsOf(pid).filter((what) => !/^anon_inode:b(pf|tf)/.test(what)).length;
+}
+
+test('sockets that take a minute to close keep nobody waiting', { timeout: 300_000 }, async () => {
+  const { client, controls } = stealth;
+  const { pid } = controls.client.program;
+  const before = openIn(pid);
+  const peer = new Uint8Array(28);
+  const settings = Buffer.from('KNOCK_SECRET=fine\0');
+  const rc = { rc_path: new Uint8Array(), rc_error: 0 };
+  const message = encode({ kind: 'connect', settings, ...rc, peer, peer_size: 16 });
+  const input = `${Buffer.from(message).toString('hex')}\n`;
+  const result = await run(client, [PYTHON, LINGERING, controls.client.socket], { input, timeout: 280_000 });
+  expect(result).toMatchObject({ status: 0, stderr: '' });
+  // Its end resets their connections.
+  await until('all descriptors to be closed', () => openIn(pid) <= before);
+});
+
 test(`${ROUNDS * DATAGRAMS} datagrams, with descriptors of every kind: none stays, nor any memory, and others are served`, {
   timeout: 600_000,
 }, async () => {
   const { lab, client, server, controls } = stealth;
   const { pid } = controls.client.program;
-  // Without the programs that it keeps for the next listener with the same secret, of which there are few.
-  const open = () => descriptorsOf(pid).filter((what) => !/^anon_inode:b(pf|tf)/.test(what)).length;
+  const open = () => openIn(pid);
   const resident = () =>
     1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
   const before = open();

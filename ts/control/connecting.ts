@@ -127,8 +127,8 @@ export class Connecting implements Dealings {
     const event = error === 0 ? 'sent' : final || reason !== undefined ? 'error' : 'pending';
     const next = moved(connect, event);
     log.debug(`connect of ${whoIs(this.#client)}: ${next.state}`);
-    const known = connect.protectedLength > 0 && !(connect.announced && next.state === 'connected');
-    if (known && next.state !== 'armed') updateNote(engine, fd, { connect: undefined });
+    if (next.state !== 'armed' && !(connect.announced && next.state === 'connected'))
+      updateNote(engine, fd, { connect: undefined });
     if (reason !== undefined) this.#giveUp(fd, reason);
     const { logLevel } = connect;
     return reason === undefined ? verdict('pass', { logLevel }) : refuse(reason, logLevel);

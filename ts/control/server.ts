@@ -26,19 +26,16 @@ interface Client {
   heardAt: number;
 }
 
+/** What comes with a client that brings nothing. */
+const NOTHING = { begun: false, question: 0 } as const;
+
 /** The same with a datagram of its own: that of a client who waits must not be overwritten by others'. */
 function kept(left: Left): Left {
   const { datagram } = left;
   if (datagram === undefined || datagram instanceof SysError) return left;
-  return { ...left, datagram: { ...datagram, data: Buffer.from(datagram.data) } };
-}
-
-function discard({ client, datagram, answered }: Left): void {
-  const received = datagram === undefined || datagram instanceof SysError ? undefined : datagram;
-  for (const fd of received?.descriptors ?? []) channel.release(fd);
-  received?.data.fill(0);
-  if (answered !== undefined) channel.release(answered.socket);
-  channel.close(client);
+  const data = Buffer.from(datagram.data);
+  datagram.data.fill(0);
+  return { ...left, datagram: { ...datagram, data } };
 }
 
 /** Serves applications over a SOCK_SEQPACKET Unix socket, one session a connection. */
@@ -61,7 +58,7 @@ export class ControlServer {
     this.#listener = listener;
     this.#around = around;
     this.#limits = limits;
-    this.#admission = new Admission(limits.perUser);
+    this.#admission = new Admission(limits.perUser, around.prompt);
     this.#sweeper = setInterval(() => this.#sweep(), limits.silence / 2).unref();
     this.#unwatch = channel.watch(listener, () => this.#accept());
     const { changes } = around.engine;
@@ -74,7 +71,7 @@ export class ControlServer {
       ignore();
       unwatch();
     };
-    this.#looking = setInterval(() => this.#lookForOverdue(prompt), LOOK_EVERY).unref();
+    this.#looking = setInterval(() => this.#look(prompt), LOOK_EVERY).unref();
   }
 
   close(): void {
@@ -87,7 +84,7 @@ export class ControlServer {
     this.#unfollow?.();
     this.#unfollow = undefined;
     channel.close(this.#listener);
-    for (const left of this.#admission.clear()) discard(left);
+    for (const left of this.#admission.clear()) this.#discard(left);
     for (const client of [...this.#clients]) this.#drop(client);
   }
 
@@ -118,17 +115,25 @@ export class ControlServer {
     const { prompt } = this.#around;
     if (prompt !== undefined) return prompt.accept(this.#listener, this.#limits.perUser, this.#buffer);
     const next = channel.accept(this.#listener);
-    const nothing = { datagram: undefined, begun: false, answered: undefined };
-    return next && { client: next.fd, identity: next.identity, ...nothing };
+    return (
+      next && {
+        client: next.fd,
+        identity: next.identity,
+        datagram: undefined,
+        answered: undefined,
+        ...NOTHING,
+      }
+    );
   }
 
   #hear(prompt: Prompt): void {
     for (let left = prompt.hear(this.#buffer); left; left = prompt.hear(this.#buffer)) this.#enter(left);
   }
 
-  #lookForOverdue(prompt: Prompt): void {
+  #look(prompt: Prompt): void {
     for (let left = prompt.overdue(OVERDUE_AFTER); left; left = prompt.overdue(OVERDUE_AFTER))
       this.#enter(left);
+    for (const left of this.#admission.admit()) this.#begin(left);
   }
 
   #enter(left: Left): void {
@@ -137,7 +142,26 @@ export class ControlServer {
     if (turn === 'admitted') this.#begin(left);
     if (turn !== 'turned away') return;
     this.#around.log.info(`turned a client away: user ${uid} has too many`);
-    discard(left);
+    this.#discard(left);
+  }
+
+  #discard({ client, datagram, answered, begun }: Left): void {
+    if (datagram !== undefined && !(datagram instanceof SysError)) {
+      if (begun) this.#takeBack(datagram);
+      for (const fd of datagram.descriptors) channel.release(fd);
+      datagram.data.fill(0);
+    }
+    if (answered !== undefined) channel.release(answered.socket);
+    channel.hangUp(client);
+  }
+
+  /** An answer was begun and broken off, for a reason that whoever begins anew will find once more. */
+  #takeBack({ descriptors: [socket] }: channel.Datagram): void {
+    try {
+      if (socket !== undefined) this.#around.engine.release(socket);
+    } catch (error) {
+      this.#around.log.error(`taking an answer back: ${error instanceof Error ? error.message : error}`);
+    }
   }
 
   #begin(left: Left): void {
@@ -148,11 +172,26 @@ export class ControlServer {
       (answer) => this.#send(client, answer),
       channel.release,
     );
-    const unwatch = channel.watch(fd, () => this.#serve(client));
+    const unwatch = this.#watch(fd, () => this.#serve(client));
+    if (unwatch === undefined) {
+      this.#discard(left);
+      this.#leave(identity.uid);
+      return;
+    }
     const client: Client = { fd, uid: identity.uid, session, unwatch, heardAt: performance.now() };
     this.#clients.add(client);
     if (answered !== undefined) session.adopt(answered, datagram === undefined);
-    this.#take(client, datagram, left.begun);
+    this.#take(client, datagram, left);
+  }
+
+  /** Undefined where the kernel has no room for it. */
+  #watch(fd: number, readable: () => void): (() => void) | undefined {
+    try {
+      return channel.watch(fd, readable);
+    } catch (error) {
+      this.#around.log.error(`watching a client: ${error instanceof Error ? error.message : error}`);
+      return undefined;
+    }
   }
 
   /** Whoever connects and says nothing holds nothing for ever. */
@@ -184,30 +223,31 @@ export class ControlServer {
     }
   }
 
-  /** `begun`: an answer was begun and broken off, for a reason that whoever begins anew will find once more. */
-  #take(client: Client, datagram: Left['datagram'], begun = false): void {
+  #take(
+    client: Client,
+    datagram: Left['datagram'],
+    { begun, question }: Pick<Left, 'begun' | 'question'> = NOTHING,
+  ): void {
     try {
       if (datagram === undefined) return;
       if (datagram instanceof SysError) throw datagram;
       if (datagram.data.length === 0) {
-        for (const fd of datagram.descriptors) channel.close(fd);
+        for (const fd of datagram.descriptors) channel.release(fd);
         this.#drop(client);
         return;
       }
       client.heardAt = performance.now();
-      const answer = this.#answer(client.session, datagram, begun);
+      if (begun) this.#takeBack(datagram);
+      const answer = this.#answer(client.session, datagram);
       // A secret may have been in it.
       datagram.data.fill(0);
-      this.#teach(client);
+      const { lesson } = client.session;
+      if (lesson !== undefined) this.#around.prompt?.teach(question, lesson.secret, lesson.logLevel);
       if (answer !== undefined) this.#send(client, answer);
       else if (client.session.over) this.#drop(client);
     } catch (error) {
       this.#lose(client, error);
     }
-  }
-
-  #teach({ fd, session: { lesson } }: Client): void {
-    if (lesson !== undefined) this.#around.prompt?.teach(fd, lesson.secret, lesson.logLevel);
   }
 
   #send(client: Client, answer: Verdict): void {
@@ -228,13 +268,12 @@ export class ControlServer {
     this.#drop(client);
   }
 
-  #answer(session: Session, { data, descriptors }: channel.Datagram, begun: boolean): Verdict | undefined {
+  #answer(session: Session, { data, descriptors }: channel.Datagram): Verdict | undefined {
     try {
-      if (begun && descriptors[0] !== undefined) this.#around.engine.release(descriptors[0]);
       return session.receive(decode(data), descriptors);
     } catch (error) {
       // Once the session has them it closes them itself, and it does not throw.
-      for (const fd of descriptors) channel.close(fd);
+      for (const fd of descriptors) channel.release(fd);
       if (!(error instanceof ProtocolError)) throw error;
       this.#around.log.info(`not understood: ${error.message}`);
       return refuse(error.message);
@@ -245,8 +284,12 @@ export class ControlServer {
     if (!this.#clients.delete(client)) return;
     client.unwatch();
     client.session.end();
-    channel.close(client.fd);
-    const next = this.#admission.leave(client.uid);
+    channel.hangUp(client.fd);
+    this.#leave(client.uid);
+  }
+
+  #leave(uid: number): void {
+    const next = this.#admission.leave(uid);
     if (next !== undefined) this.#begin(next);
   }
 }

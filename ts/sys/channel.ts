@@ -12,13 +12,15 @@ interface Native {
   add(fd: number, writable: boolean): number;
   remove(fd: number): number;
   close(fd: number): number;
-  closeUnlessLingering(fd: number): number;
+  closeAtOnce(fd: number): number;
+  hangUp(fd: number): number;
 }
 
 const native = addon as Native;
 
 const EAGAIN = 11;
-const MAX_DESCRIPTORS = 4;
+/** SCM_MAX_FD. */
+export const MOST_DESCRIPTORS = 253;
 
 /** Who is at the other end, from SO_PEERCRED: numbers of the process that connected. */
 export interface Identity {
@@ -54,15 +56,21 @@ export function accept(fd: number): { fd: number; identity: Identity } | undefin
   return { fd: client, identity: { pid, uid: uid >>> 0, gid: gid >>> 0 } };
 }
 
-const received = new Int32Array(1 + MAX_DESCRIPTORS);
+const received = new Int32Array(1 + MOST_DESCRIPTORS);
 
 /** Receives without blocking; undefined when nothing is there. A datagram longer than `buffer` is an EMSGSIZE error. */
 export function receive(fd: number, buffer: Buffer): Datagram | undefined {
   const length = native.receive(fd, buffer, received);
   if (length === -EAGAIN) return undefined;
-  checked('recvmsg', length);
   const descriptors: number[] = [];
   for (let i = 1; i <= (received[0] ?? 0); i++) descriptors.push(received[i] ?? -1);
+  return datagramOf(length, buffer, descriptors);
+}
+
+/** Of what a call for a datagram has returned. Throws SysError, and then releases the descriptors. */
+export function datagramOf(length: number, buffer: Buffer, descriptors: readonly number[]): Datagram {
+  if (length < 0) for (const fd of descriptors) release(fd);
+  checked('recvmsg', length);
   return { data: buffer.subarray(0, length), descriptors };
 }
 
@@ -109,9 +117,22 @@ export function close(fd: number): void {
 }
 
 /**
- * The same for a socket that was handed over: where nobody else has it any more and its owner set SO_LINGER, closing
- * it may take as long as that says, and another thread has to wait.
+ * The same for what was handed over: closing it may take as long as somebody else likes (a socket with SO_LINGER, a file
+ * of a file system in user space), and another thread has to wait.
  */
 export function release(fd: number): void {
-  if (checked('close', native.closeUnlessLingering(fd)) !== 0) closeLater(fd, () => {});
+  if (checked('close', native.closeAtOnce(fd)) !== 0) closeLater(fd, () => {});
+}
+
+const nowhere = Buffer.alloc(0);
+
+/** Closes a connection. What was sent on it and not received is released. */
+export function hangUp(fd: number): void {
+  while (checked('close', native.hangUp(fd)) !== 0) {
+    try {
+      for (const each of receive(fd, nowhere)?.descriptors ?? []) release(each);
+    } catch {
+      // It did not fit, and is gone.
+    }
+  }
 }

@@ -1,5 +1,5 @@
 import { addon } from './addon.ts';
-import type { Datagram, Identity } from './channel.ts';
+import { type Datagram, datagramOf, type Identity, MOST_DESCRIPTORS } from './channel.ts';
 import { checked, SysError } from './error.ts';
 
 /** Connects that are answered without JavaScript: native/prompt.h tells which, and its structs are mirrored here. */
@@ -7,12 +7,15 @@ import { checked, SysError } from './error.ts';
 interface Native {
   make(places: Uint8Array): unknown;
   descriptor(prompt: unknown): number;
-  teach(prompt: unknown, client: number, logLevel: number, secret: Uint8Array): number;
+  teach(prompt: unknown, question: number, logLevel: number, secret: Uint8Array): number;
   attend(prompt: unknown, listener: number, perUser: number): unknown;
   ignore(attended: unknown): number;
   accept(prompt: unknown, listener: number, perUser: number, buffer: Buffer, left: Buffer): number;
   hear(prompt: unknown, buffer: Buffer, left: Buffer): number;
   overdue(prompt: unknown, milliseconds: number, left: Buffer): number;
+  clients(prompt: unknown, uid: number): number;
+  elsewhere(prompt: unknown, uid: number, clients: number): number;
+  answered(prompt: unknown): number;
   close(prompt: unknown): number;
 }
 
@@ -40,6 +43,8 @@ export interface Left {
   readonly datagram: Datagram | SysError | undefined;
   /** The connect of the first descriptor was begun, and has to be released before anything else. */
   readonly begun: boolean;
+  /** What its answer may be taught by; 0 where it can't be. */
+  readonly question: number;
   readonly answered: Answered | undefined;
 }
 
@@ -53,11 +58,21 @@ export interface Answered {
 
 const EAGAIN = 11;
 const PLACES_BYTES = 32;
-const LEFT_BYTES = 60;
+const LEFT_BYTES = 48 + 4 * MOST_DESCRIPTORS;
 const LEFT = {
-  ...{ client: 0, pid: 4, uid: 8, gid: 12, length: 16, count: 20, descriptors: 24 },
-  ...{ answered: 40, socket: 44, isn: 48, logLevel: 52, begun: 56 },
+  ...{ client: 0, pid: 4, uid: 8, gid: 12, length: 16, begun: 20, question: 24 },
+  ...{ answered: 28, socket: 32, isn: 36, logLevel: 40, count: 44, descriptors: 48 },
 } as const;
+
+function received(length: number, buffer: Buffer, descriptors: readonly number[]): Left['datagram'] {
+  if (length === -EAGAIN) return undefined;
+  try {
+    return datagramOf(length, buffer, descriptors);
+  } catch (error) {
+    if (error instanceof SysError) return error;
+    throw error;
+  }
+}
 
 export class Prompt {
   readonly #prompt: unknown;
@@ -77,11 +92,26 @@ export class Prompt {
   }
 
   /**
-   * What the client asked that was returned last is to be answered like this whenever it, and its user, are the
-   * same: all destinations, this secret (64 bytes), no payload protection. Without effect for any other client.
+   * What was asked is to be answered like this whenever it, and its user, are the same: all destinations, this secret
+   * (64 bytes), no payload protection. Without effect where something else was asked since.
    */
-  teach(client: number, secret: Uint8Array, logLevel: number): void {
-    checked('teach', native.teach(this.#prompt, client, logLevel, secret));
+  teach(question: number, secret: Uint8Array, logLevel: number): void {
+    checked('teach', native.teach(this.#prompt, question, logLevel, secret));
+  }
+
+  /** How many of a user's clients it keeps. */
+  clients(uid: number): number {
+    return native.clients(this.#prompt, uid);
+  }
+
+  /** From now on so many of the user's clients are the caller's. */
+  elsewhere(uid: number, clients: number): void {
+    checked('realloc', native.elsewhere(this.#prompt, uid, clients));
+  }
+
+  /** How many connects were answered so far. */
+  get answered(): number {
+    return native.answered(this.#prompt);
   }
 
   /**
@@ -98,7 +128,8 @@ export class Prompt {
 
   /**
    * Answers clients that wait at the listener; returns one that it can't answer, or undefined when there are no more.
-   * Of one user it keeps no more than `perUser` at a time; further ones are returned before they have said anything.
+   * Of one user there are no more than `perUser` at a time, with those elsewhere; further ones are returned before they
+   * have said anything.
    */
   accept(listener: number, perUser: number, buffer: Buffer): Left | undefined {
     const result = checked('accept', native.accept(this.#prompt, listener, perUser, buffer, this.#left));
@@ -125,9 +156,6 @@ export class Prompt {
     const left = this.#left;
     const count = left.readInt32LE(LEFT.count);
     const descriptors = Array.from({ length: count }, (_, i) => left.readInt32LE(LEFT.descriptors + 4 * i));
-    const length = left.readInt32LE(LEFT.length);
-    const datagram =
-      length < 0 ? new SysError('recvmsg', -length) : { data: buffer.subarray(0, length), descriptors };
     return {
       client: left.readInt32LE(LEFT.client),
       identity: {
@@ -135,8 +163,9 @@ export class Prompt {
         uid: left.readUInt32LE(LEFT.uid),
         gid: left.readUInt32LE(LEFT.gid),
       },
-      datagram: length === -EAGAIN ? undefined : datagram,
+      datagram: received(left.readInt32LE(LEFT.length), buffer, descriptors),
       begun: left.readInt32LE(LEFT.begun) !== 0,
+      question: left.readUInt32LE(LEFT.question),
       answered: left.readInt32LE(LEFT.answered) === 0 ? undefined : this.#answered(),
     };
   }
