@@ -37,22 +37,24 @@ export function ratios(rounds: readonly Round[]): number[] {
 
 /**
  * Rounds in which the value is measured first and rounds in which its baseline is take turns, so that neither always
- * meets a machine that the other has warmed up.
+ * meets a machine that the other has warmed up. `done` is told after each round.
  */
 export async function interleaved(
   rounds: number,
   value: () => Promise<number>,
   baseline: () => Promise<number>,
+  done: () => void = () => {},
 ): Promise<Round[]> {
-  const done: Round[] = [];
+  const all: Round[] = [];
   for (let round = 0; round < rounds; round++) {
     if (round % 2 === 0) {
       const measured = await value();
-      done.push({ value: measured, baseline: await baseline() });
+      all.push({ value: measured, baseline: await baseline() });
     } else {
       const first = await baseline();
-      done.push({ value: await value(), baseline: first });
+      all.push({ value: await value(), baseline: first });
     }
+    done();
   }
-  return done;
+  return all;
 }
