@@ -50,7 +50,11 @@ static bool guard(int fd, uint32_t backlog)
 
 bool activation_settled(int fd)
 {
-    struct descriptor *entry = descriptor_verify(fd);
+    struct descriptor *entry = descriptor_find(fd);
+    // Each accept() of a guarded listener comes by: no question to the kernel for that.
+    if (!entry || atomic_load(&entry->kind) == DESCRIPTOR_GUARDED)
+        return true;
+    entry = descriptor_verify(fd);
     if (!entry || atomic_load(&entry->kind) != DESCRIPTOR_LISTENING)
         return true;
     if (monotonic_ns() < atomic_load(&entry->hint_at_ns))
