@@ -115,7 +115,7 @@ describe('the package', () => {
 
   test('has a manual page for every command, without a warning', async () => {
     for (const page of [
-      ...['run', 'control', 'doctor', 'secret', 'isn'].map((name) => `knockify-${name}.1`),
+      ...['run', 'check', 'control', 'doctor', 'secret', 'isn'].map((name) => `knockify-${name}.1`),
     ].concat('knockify.1', 'knockrc.5', 'libknockify.so.7')) {
       const [name, section] = [page.replace(/\.\d$/, ''), page.at(-1)];
       const outcome = await machine.sh(`man --warnings -E UTF-8 ${section} ${name}`);

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import * as check from './check.ts';
 import * as control from './control.ts';
 import * as doctor from './doctor.ts';
 import * as isn from './isn.ts';
@@ -13,6 +14,6 @@ export function commandLine(): Command {
     .exitOverride((error) => {
       process.exit(error.exitCode === 0 ? 0 : 2);
     });
-  for (const command of [run, control, doctor, secret, isn]) command.register(program);
+  for (const command of [run, check, control, doctor, secret, isn]) command.register(program);
   return program;
 }

@@ -11,7 +11,7 @@ import { type PrivateControl, startPrivateControl } from './privateControl.ts';
 import { findProgram, ProgramError, preloadable } from './program.ts';
 import { reachControl } from './reachControl.ts';
 
-interface RunOptions {
+export interface RunOptions {
   readonly secretFile?: string;
   readonly intlen?: string;
   readonly targets?: string;
@@ -56,7 +56,7 @@ export function register(program: Command): void {
 }
 
 /** Refuses a value at once that the control process would refuse later. */
-function valid(spec: KeySpec<unknown>): (text: string) => string {
+export function valid(spec: KeySpec<unknown>): (text: string) => string {
   return (text) => {
     const refuse = (why: string): never => {
       throw new InvalidArgumentError(`Must be ${spec.rule}: ${why}.`);
@@ -68,7 +68,7 @@ function valid(spec: KeySpec<unknown>): (text: string) => string {
 }
 
 /** Something is missing outside of the command line and the configuration. */
-class Unprotected extends Error {
+export class Unprotected extends Error {
   override readonly name = 'Unprotected';
 }
 
@@ -108,7 +108,7 @@ function library(): ReturnType<typeof findLibrary> {
 }
 
 /** The command's environment, with everything in it that can be known to be wrong refused. Throws ConfigError. */
-function environment({ secretFile, intlen, targets }: RunOptions): Environment {
+export function environment({ secretFile, intlen, targets }: RunOptions): Environment {
   const env: Environment = { ...process.env };
   const set = (spec: KeySpec<unknown>, value: string | undefined) => {
     if (value === undefined) return;
@@ -139,7 +139,7 @@ function checkSecretFile(file: string): void {
 }
 
 /** Undefined where there is a control process already. */
-async function privateControl(
+export async function privateControl(
   env: Environment,
   interrupted: AbortSignal,
 ): Promise<PrivateControl | undefined> {

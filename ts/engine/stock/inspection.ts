@@ -9,12 +9,16 @@ const TCP_INFO = { size: 160, bytesReceived: 128, dataSegmentsIn: 152 } as const
 const SAVED_SYN_BYTES = 1024;
 const SEQUENCE_OFFSET = 4;
 
-/** The sequence number in the headers that TCP_SAVED_SYN returns; undefined if they are not there. */
-export function isnOfSavedSyn(headers: Buffer): number | undefined {
+/** Where the TCP header is in the headers that TCP_SAVED_SYN returns; undefined if there is none. */
+export function tcpHeaderOf(headers: Buffer): number | undefined {
   const version = (headers[0] ?? 0) >> 4;
   // A socket option can have put IPv6 extension headers in; they end where the TCP header, of known length, starts.
-  const start =
-    version === 4 ? ((headers[0] ?? 0) & 0xf) * 4 : version === 6 ? ipv6HeaderBytes(headers) : undefined;
+  return version === 4 ? ((headers[0] ?? 0) & 0xf) * 4 : version === 6 ? ipv6HeaderBytes(headers) : undefined;
+}
+
+/** The sequence number in the headers that TCP_SAVED_SYN returns; undefined if they are not there. */
+export function isnOfSavedSyn(headers: Buffer): number | undefined {
+  const start = tcpHeaderOf(headers);
   if (start === undefined || headers.length < start + SEQUENCE_OFFSET + 4) return undefined;
   return headers.readUInt32BE(start + SEQUENCE_OFFSET);
 }
