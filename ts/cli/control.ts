@@ -3,8 +3,11 @@ import { ConfigError } from '../config/error.ts';
 import { EngineError } from '../engine/engine.ts';
 import { DEFAULT_SOCKET } from '../spec/messages.ts';
 import { SysError } from '../sys/error.ts';
+import { fail, oneLineErrors } from './oneLineErrors.ts';
+import { paragraphs } from './terminal.ts';
 
 const DEFAULT_MODE = 0o660;
+const FAILED_STATUS = 1;
 
 export interface ControlOptions {
   readonly socket: string;
@@ -15,13 +18,12 @@ export interface ControlOptions {
 }
 
 function parseMode(text: string): number {
-  if (!/^0?[0-7]{3}$/.test(text)) throw new InvalidArgumentError('an octal mode like 0660 is wanted');
+  if (!/^0?[0-7]{3}$/.test(text)) throw new InvalidArgumentError('Must be an octal mode like 0660.');
   return Number.parseInt(text, 8);
 }
 
 export function register(program: Command): void {
-  program
-    .command('control')
+  const command = oneLineErrors(program.command('control'))
     .description('run the control process of this network namespace, in the foreground')
     .option('--socket <path>', 'where libknockify.so finds it', process.env.KNOCK_CONTROL || DEFAULT_SOCKET)
     .addOption(
@@ -37,20 +39,18 @@ export function register(program: Command): void {
     )
     .addHelpText(
       'after',
-      '\nNeeds CAP_NET_ADMIN and CAP_BPF (root has both). KNOCK_ENGINE=auto|stock|knock picks the engine.',
-    )
-    .action(async (options: ControlOptions) => {
-      try {
-        // Only this command needs libbpf: the others work, and doctor says so, where it is missing.
-        const { serve } = await import('./serve.ts');
-        serve(options);
-      } catch (error) {
-        const known =
-          error instanceof ConfigError || error instanceof EngineError || error instanceof SysError;
-        process.stderr.write(
-          `knockify control: ${known ? error.message : error instanceof Error ? error.stack : error}\n`,
-        );
-        process.exit(1);
-      }
-    });
+      paragraphs(
+        'Needs CAP_NET_ADMIN and CAP_BPF (root has both). KNOCK_ENGINE=auto|stock|knock picks the engine.',
+      ),
+    );
+  command.action(async (options: ControlOptions) => {
+    try {
+      // Only this command needs libbpf: the others work, and doctor says so, where it is missing.
+      const { serve } = await import('./serve.ts');
+      serve(options);
+    } catch (error) {
+      const known = error instanceof ConfigError || error instanceof EngineError || error instanceof SysError;
+      fail(command, known || !(error instanceof Error) ? error : error.stack, FAILED_STATUS);
+    }
+  });
 }

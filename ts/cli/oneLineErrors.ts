@@ -13,7 +13,13 @@ export function oneLineErrors(command: Command): Command {
     .showSuggestionAfterError(false)
     .showHelpAfterError(false)
     .configureOutput({
-      outputError: (text, write) => write(errorLine(command, text.replace(/^error: /, '').trimEnd())),
+      outputError: (text, write) => {
+        const mistake = text
+          .replace(/^error: /, '')
+          .trimEnd()
+          .replace(/\.$/, '');
+        write(errorLine(command, `${mistake}; see: knockify ${command.name()} --help`));
+      },
     })
     .exitOverride((error) => {
       process.exit(error.exitCode === 0 ? 0 : USAGE_STATUS);

@@ -5,11 +5,13 @@ import { KEYS, type KeySpec, namesOf } from '../config/keys.ts';
 import { padSecret } from '../stealth/secret.ts';
 import { type Ending, endLike, Signals } from './launch.ts';
 import { loadLocalPolicy, loadLocalSettings, readSecretFile } from './localPolicy.ts';
-import { oneLineErrors, USAGE_STATUS } from './oneLineErrors.ts';
+import { fail, oneLineErrors, USAGE_STATUS } from './oneLineErrors.ts';
 import { findLibrary, preloadVariable, proveLoads } from './preload.ts';
 import { type PrivateControl, startPrivateControl } from './privateControl.ts';
 import { findProgram, ProgramError, preloadable } from './program.ts';
+import { showingProgress } from './progress.ts';
 import { reachControl } from './reachControl.ts';
+import { paragraphs } from './terminal.ts';
 
 export interface RunOptions {
   readonly secretFile?: string;
@@ -22,11 +24,10 @@ type Environment = Record<string, string | undefined>;
 /** The command can't be protected: it is not started. */
 const UNPROTECTED_STATUS = 1;
 
-const AFTER_HELP = `
-Exit status: the command's own (or death by the same signal); 126 if it can't be run or can't be protected, 127 if it
-is not there, 1 if there is no control process and none can be started, 2 for a mistake in what was asked.
-A control process that is started here serves this user alone, and ends with the command: for a server that changes
-its user or goes to the background, start 'knockify control' instead.`;
+const AFTER_HELP = [
+  "A control process that is started here serves this user alone, and ends with the command: for a server that changes its user or goes to the background, start 'knockify control' instead.",
+  "Exit status: the command's own (or death by the same signal); 126 if it can't be run or can't be protected, 127 if it is not there, 1 if there is no control process and none can be started, 2 for a mistake in what was asked.",
+];
 
 /** Adds `knockify run`: a command under libknockify.so, with a control process if there is none. */
 export function register(program: Command): void {
@@ -43,14 +44,12 @@ export function register(program: Command): void {
     )
     .option('--targets <list>', 'use stealth for these only (KNOCK_TARGETS)', valid(KEYS.targets))
     .passThroughOptions()
-    .addHelpText('after', AFTER_HELP);
+    .addHelpText('after', paragraphs(...AFTER_HELP));
   command.action(async (argv: string[], options: RunOptions) => {
     try {
       endLike(await run(argv, options));
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      process.stderr.write(`knockify run: ${message}\n`);
-      process.exit(statusOf(error));
+      fail(command, error, statusOf(error));
     }
   });
 }
@@ -152,7 +151,7 @@ export async function privateControl(
   // Nobody will lend this control process a secret.
   loadLocalPolicy(env).secret.fill(0);
   try {
-    return await startPrivateControl(env, interrupted);
+    return await showingProgress('starting a control process', startPrivateControl(env, interrupted));
   } catch (error) {
     throw new Unprotected(error instanceof Error ? error.message : String(error));
   }

@@ -70,7 +70,7 @@ export function folded({ columns }: Page, text: string, lead: Lead = { text: '' 
 }
 
 /** The same for text that only people read: also elsewhere it fits 80 columns. */
-export function proseOf(stream: Stream): Page {
+export function proseOf(stream: Stream): Page & { readonly columns: number } {
   const page = pageOf(stream);
   return { ...page, columns: page.columns ?? USUAL_WIDTH };
 }

@@ -1,0 +1,179 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { folded, pageOf, painted } from '../../ts/cli/terminal.ts';
+import { KNOCKIFY } from '../lab/control.ts';
+import { inside, type Lab, openLab } from '../lab/netns.ts';
+import { run } from '../lab/program.ts';
+import { ORDINARY_USER } from './ordinaryUser.ts';
+
+/** What people see on a terminal of 80 columns. */
+
+const COLUMNS = 80;
+const SECRET = 'a secret that nobody sees';
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+const CONTROLS = /\u001b\[[0-9;]*[A-Za-z]|\r/g;
+
+let lab: Lab;
+beforeAll(() => {
+  lab = openLab();
+  inside(lab.server, [
+    'nft',
+    'table inet gone { chain in { type filter hook input priority 0; tcp dport 9 drop; }; }',
+  ]);
+});
+afterAll(() => lab?.close());
+
+const commandOf = (args: readonly string[]) => [process.execPath, KNOCKIFY, ...args];
+
+/** On a terminal, by script(1); everything that was written there. */
+async function onTerminal(
+  args: readonly string[],
+  before: readonly string[] = [],
+  env: Record<string, string> = {},
+) {
+  const words = [...before, ...commandOf(args)].map((word) => `'${word.replaceAll("'", "'\\''")}'`);
+  const command = ['script', '-qec', `stty cols ${COLUMNS} rows 24; ${words.join(' ')}`, '/dev/null'];
+  const { stdout } = await run(lab.client, command, { env: { TERM: 'xterm', KNOCK_SECRET: SECRET, ...env } });
+  return stdout.replaceAll('\r\n', '\n');
+}
+
+/** Those that are too long though they could have been broken. */
+const tooLong = (text: string) =>
+  text
+    .replaceAll(CONTROLS, '')
+    .split('\n')
+    .filter((line) => line.length > COLUMNS && line.trim().includes(' '));
+
+const HELP = ['run', 'check', 'control', 'doctor', 'secret', 'isn'].map((name) => [name, '--help']);
+const MISTAKES = [
+  ['nonsense'],
+  ['run'],
+  ['run', '--intlen', '5000', 'true'],
+  ['run', '--', 'no-such-program'],
+  ['check', 'x'],
+  ['check', '--listen', 'x'],
+  ['control', '--mode', '9'],
+  [
+    'control',
+    '--group',
+    'no-such-group-there-is-not-one-at-all',
+    '--socket',
+    '/dev/null/deeper/control.sock',
+  ],
+  ['secret'],
+  ['isn', '--dest', 'server', '--port', '1'],
+  ['isn', '--dest', '::1', '--port', 'x'],
+];
+const WORK = [
+  ['doctor'],
+  ['check', '192.0.2.2', '8009'],
+  ['check', '203.0.113.9', '22'],
+  ['isn', '--dest', '::1', '--port', '9'],
+];
+
+describe('80 columns hold', () => {
+  test.each([[], ['--help'], ...HELP])('the help of knockify %s', async (...args) => {
+    const text = await onTerminal(args);
+    expect(text).toContain('Usage:');
+    expect(tooLong(text)).toEqual([]);
+  });
+
+  test.each(MISTAKES)('the mistake in knockify %s %s %s', async (...args) => {
+    const text = await onTerminal(args.filter((arg) => arg !== undefined));
+    expect(text).toMatch(/^(knockify \w+|error): /);
+    expect(tooLong(text)).toEqual([]);
+  });
+
+  test.each(WORK)('what knockify %s says of its work', async (...args) => {
+    const text = await onTerminal(args.filter((arg) => arg !== undefined));
+    expect(text).not.toContain(SECRET);
+    expect(tooLong(text)).toEqual([]);
+  });
+
+  test('what an ordinary user is told', async () => {
+    const env = { KNOCK_SECRET: 'f:/nonexistent/but/with/quite/a/long/name/of/a/file/that/is/nowhere' };
+    const text = await onTerminal(['doctor'], ORDINARY_USER, env);
+    expect(text.replaceAll(CONTROLS, '')).toContain(
+      "\n    → start 'knockify control' as root, or this as root\n",
+    );
+    expect(tooLong(text)).toEqual([]);
+  });
+});
+
+describe('colours', () => {
+  const coloured = (text: string) => text.includes('\u001b[');
+
+  test.each([['doctor'], ['check', '192.0.2.2', '8009'], ['--help']])(
+    'are on a terminal: %s',
+    async (...args) => {
+      const words = args.filter((arg) => arg !== undefined);
+      expect(coloured(await onTerminal(words))).toBe(true);
+      expect(coloured(await onTerminal(words, [], { NO_COLOR: '1' }))).toBe(false);
+    },
+  );
+
+  test('are not where somebody else reads', async () => {
+    for (const args of [['doctor'], ['check', '192.0.2.2', '8009'], ['--help']]) {
+      const { stdout, stderr } = await run(lab.client, commandOf(args), {
+        env: { KNOCK_SECRET: SECRET, TERM: 'xterm' },
+      });
+      expect(coloured(stdout + stderr)).toBe(false);
+    }
+  });
+
+  test.each([
+    [{ isTTY: true }, {}, true],
+    [{ isTTY: true }, { NO_COLOR: '' }, true],
+    [{ isTTY: true }, { NO_COLOR: '0' }, false],
+    [{ isTTY: true }, { TERM: 'dumb' }, false],
+    [{}, {}, false],
+  ])('of %o with %o: %s', (stream, env, colours) => {
+    const page = pageOf(stream, env);
+    expect(page.colours).toBe(colours);
+    expect(painted(page, 'red', 'x')).toBe(colours ? '\u001b[31mx\u001b[39m' : 'x');
+  });
+});
+
+describe('what takes its time', () => {
+  const WAITING = 'waiting for an answer to a plain SYN';
+
+  test('says so after two seconds, and takes it back', async () => {
+    const text = await onTerminal(['check', '192.0.2.2', '9', '--timeout', '3']);
+    expect(text).toContain(`${WAITING} (2 s)`);
+    expect(text.slice(text.lastIndexOf(' s)')).startsWith(' s)\r\u001b[K')).toBe(true);
+  });
+
+  test('and only then, and only on a terminal', async () => {
+    expect(await onTerminal(['check', '192.0.2.2', '9', '--timeout', '1'])).not.toContain(WAITING);
+    const { stderr } = await run(lab.client, commandOf(['check', '192.0.2.2', '9', '--timeout', '3']), {
+      env: { KNOCK_SECRET: SECRET },
+    });
+    expect(stderr).toBe('');
+  });
+});
+
+describe('folding', () => {
+  const page = { columns: 12, colours: false };
+
+  test.each([
+    ['fits', 'one two', 'one two'],
+    ['is broken at blanks', 'one two three', 'one two\nthree'],
+    ['fits to the last column', 'one two four', 'one two four'],
+    ['keeps its own lines', 'one\ntwo', 'one\ntwo'],
+    ['keeps what is too long whole', 'a /very/long/path b', 'a\n/very/long/path\nb'],
+  ])('what %s', (_, text, expected) => {
+    expect(folded(page, text)).toBe(expected);
+  });
+
+  test('goes on under what leads', () => {
+    expect(folded(page, 'one two three', { text: '- ' })).toBe('- one two\n  three');
+    expect(folded(page, 'one two three', { text: '\u001b[1mab\u001b[22m: ', width: 4, indent: 1 })).toBe(
+      '\u001b[1mab\u001b[22m: one two\n three',
+    );
+  });
+
+  test('leaves the text as it is where nobody looks', () => {
+    expect(folded({ columns: undefined, colours: false }, 'one  two\nthree', { text: '- ' })).toBe(
+      '- one  two\nthree',
+    );
+  });
+});
