@@ -1,0 +1,213 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { commandLine } from '../../ts/cli/commands.ts';
+import type { Host } from '../lab/netns.ts';
+import { type Outcome, stop, untilListening } from '../lab/program.ts';
+import { makeKeys, writeSshdConfig } from '../lab/sshd.ts';
+import { type Block, blocksOf, DOCUMENTS, inlineCodeOf, read } from './blocks.ts';
+import { type House, openHouse } from './house.ts';
+
+/** Every command in README.md and docs/ does what it says: run here, or by another test that has it. */
+
+const SHELLS = ['sh', 'sh-alice', 'console'];
+/** Blocks that hold no commands. */
+const OTHERS = ['ts', 'text', 'mermaid', 'diff'];
+
+/** Blocks that are run elsewhere, by what they begin with: where, and what must be there. */
+const ELSEWHERE: readonly {
+  readonly begins: string;
+  readonly where: Readonly<Record<string, readonly string[]>>;
+}[] = [
+  {
+    begins: 'npm run demo',
+    where: {
+      'test/examples/demo.test.ts': ['examples/demo/main.ts'],
+      '.ci/run': ['npm test', 'npm run test:programs'],
+      'package.json': [
+        '"demo": "bash .ci/setup && tsx examples/demo/main.ts"',
+        '"test:package": "bash .ci/setup package && vitest run',
+      ],
+    },
+  },
+  { begins: 'npm ci && npm run build', where: { '.ci/setup': ['npm ci', 'npm run --silent build'] } },
+  {
+    begins: 'bash .ci/setup package',
+    where: { 'test/package/deb.test.ts': ["'packaging/deb'"], 'package.json': ['&& bash packaging/deb"'] },
+  },
+];
+
+/** docs/install.md is run section by section, on a machine with systemd. */
+const GUIDE = 'docs/install.md';
+const isGuide = ({ file, section, language }: Block) =>
+  file === GUIDE && read('test/package/deb.test.ts').includes(guideCall(section, language));
+
+function guideCall(section: string, language: string): string {
+  const user = language.split('-')[1];
+  return user === undefined ? `commands('${section}')` : `commands('${section}', '${user}')`;
+}
+
+const commandBlocks = DOCUMENTS.flatMap(blocksOf).filter(({ language }) => SHELLS.includes(language));
+const own = commandBlocks.filter(
+  (block) => !isGuide(block) && !ELSEWHERE.some(({ begins }) => block.text.startsWith(begins)),
+);
+
+describe('every block', () => {
+  test('has a language, so that commands are known', () => {
+    const unknown = DOCUMENTS.flatMap(blocksOf).filter(
+      ({ language }) => ![...SHELLS, ...OTHERS].includes(language),
+    );
+    expect(unknown).toEqual([]);
+  });
+
+  test.each(ELSEWHERE)('that begins with "$begins" is run elsewhere', ({ begins, where }) => {
+    expect(commandBlocks.some(({ text }) => text.startsWith(begins))).toBe(true);
+    for (const [file, texts] of Object.entries(where))
+      for (const text of texts) expect(read(file)).toContain(text);
+  });
+
+  test('of the guide is run by the package test, but for what is run here', () => {
+    const sections = commandBlocks.filter(isGuide).map(({ section }) => section);
+    expect(new Set(sections)).toEqual(new Set(['Install', 'Hide sshd', 'Reach it', 'Remove']));
+  });
+});
+
+/** What the tests below run. */
+const taken: string[] = [];
+
+/** The block of a document that has this in it. */
+function block(file: string, part: string): string {
+  const found = own.find(({ file: name, text }) => name === file && text.includes(part));
+  if (found === undefined) throw new Error(`${file} has no commands with "${part}"`);
+  taken.push(found.text);
+  return found.text;
+}
+
+/** The commands of one host in a console. */
+function typedAt(host: Host, text: string): string[] {
+  const lines = text.split('\n').map((line) => /^(\w+)[#$] (.*)$/.exec(line));
+  expect(lines).not.toContain(null);
+  return lines.filter((line) => line?.[1] === host.name).map((line) => line?.[2] ?? '');
+}
+
+describe('the commands', () => {
+  const README = 'README.md';
+  const TROUBLE = 'docs/troubleshooting.md';
+  const READY = 'control: ready on /run/knockify/control.sock';
+  let house: House;
+  let server: Host;
+  let client: Host;
+
+  beforeAll(async () => {
+    house = await openHouse();
+    ({ server, client } = house.lab);
+    const { directory } = house.lab;
+    makeKeys(directory);
+    const config = writeSshdConfig(directory, { address: '0.0.0.0', port: 22 });
+    const known = `UserKnownHostsFile ${directory}/known\nStrictHostKeyChecking accept-new\n`;
+    const options = join(directory, 'ssh_config');
+    writeFileSync(options, `IdentityFile ${directory}/user_key\n${known}`);
+    await succeed(server, `cp ${config} /etc/ssh/sshd_config`);
+    await succeed(client, `cp ${options} /etc/ssh/ssh_config`);
+  });
+  afterAll(() => house?.close());
+
+  async function succeed(host: Host, script: string, input?: string): Promise<Outcome> {
+    const outcome = await house.run(host, script, input);
+    expect(outcome, `${script}\n${outcome.stdout}${outcome.stderr}`).toMatchObject({ status: 0 });
+    return outcome;
+  }
+
+  const group = block(GUIDE, 'knockify control --group');
+  test('a control process for a group', async () => {
+    const control = await house.start(server, `exec ${group}`, READY);
+    expect((await succeed(server, 'stat -c %G /run/knockify/control.sock')).stdout).toBe('knockify\n');
+    expect(await stop(control)).toMatchObject({ status: 0 });
+  });
+
+  const steps = block(README, 'knockify secret');
+  test('first steps', async () => {
+    const control = await house.start(server, `${steps}\nwait`, READY);
+    expect(control.stdout()).toMatch(/^fingerprint /);
+    expect(control.stdout()).toContain('as a client: yes\nas a server: yes\n');
+    const { stdout } = await succeed(server, 'base64 -w 0 /etc/knock.key');
+    await succeed(client, `umask 077; base64 -d >~/knock.key`, stdout);
+    await house.start(client, 'knockify control & wait', READY);
+  });
+
+  const look = block(README, '/usr/sbin/sshd -D');
+  test('the first look', async () => {
+    const [command = ''] = typedAt(server, look);
+    await untilListening(await house.start(server, `exec env ${command}`), 22);
+    const [login = ''] = typedAt(client, look);
+    expect((await succeed(client, login, 'echo $((6 * 7))\n')).stdout).toBe('42\n');
+    const plain = await house.run(client, 'ssh server true');
+    expect(plain.stderr).toContain('Connection refused');
+  });
+
+  const launched = block(README, 'knockify run');
+  test('the launcher', async () => {
+    const [serve = ''] = typedAt(server, launched);
+    await untilListening(await house.start(server, `exec ${serve}`), 80);
+    const [fetch = '', check = ''] = typedAt(client, launched);
+    expect((await succeed(client, fetch)).stdout).toContain('<h1>Directory listing for /</h1>');
+    expect((await succeed(client, check)).stdout).toContain('Hidden, and your secret opens it.');
+    expect(await house.run(client, 'curl http://server/')).toMatchObject({ status: 7 });
+  });
+
+  const doctor = block(TROUBLE, 'knockify doctor');
+  const check = block(TROUBLE, 'knockify check server 22');
+  const otherEnd = block(TROUBLE, 'knockify check --listen');
+  const path = block(TROUBLE, '--path');
+  test('what finds most of the trouble', async () => {
+    const set = (file: string) => `umask 077; echo "KNOCK_SECRET=f:${file}" >~/.knockrc`;
+    await succeed(server, set('/etc/knock.key'));
+    await succeed(client, set('$HOME/knock.key'));
+    for (const host of [server, client])
+      expect((await succeed(host, doctor)).stdout).toContain('as a client: yes\nas a server: yes\n');
+    expect((await succeed(client, check)).stdout).toContain('Hidden, and your secret opens it.');
+    const listener = await house.start(server, `exec ${otherEnd}`, 'open to everybody');
+    expect((await succeed(client, path)).stdout).toContain(
+      'Nothing on the way changes what the token covers.',
+    );
+    expect(await stop(listener, 'SIGINT')).toMatchObject({ status: 0 });
+  });
+
+  const inContainer = block(TROUBLE, 'nsenter');
+  test('a control process for a container', async () => {
+    const { directory } = house.lab;
+    const variables = `PID=${house.pid(client)} DIRECTORY=${directory}`;
+    const control = await house.start(server, `${variables}; exec ${inContainer}`, 'control: ready on');
+    const { stdout } = await succeed(client, `KNOCK_CONTROL=${directory}/control.sock knockify doctor`);
+    expect(stdout).toContain(`serves ${directory}/control.sock`);
+    expect(stdout).toContain('as a client: yes');
+    await stop(control);
+  });
+
+  test('are all that the documents have', () => {
+    expect([...taken].sort()).toEqual(own.map(({ text }) => text).sort());
+  });
+});
+
+describe('what is named in passing', () => {
+  const code = DOCUMENTS.flatMap((file) => inlineCodeOf(file).map((text) => ({ file, text })));
+
+  test('is a command with options that it has', () => {
+    const named = code.filter(({ text }) => /^knockify [a-z]+( |$)/.test(text));
+    expect(named.length).toBeGreaterThan(10);
+    const wrong = named.filter(({ text }) => !isCommand(text.split(' -- ')[0]?.split(' ').slice(1) ?? []));
+    expect(wrong).toEqual([]);
+  });
+
+  test('is a script of package.json', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+    const named = code.flatMap(({ text }) => /^npm run ([\w:]+)/.exec(text)?.[1] ?? []);
+    expect(named.filter((name) => scripts[name] === undefined)).toEqual([]);
+  });
+});
+
+function isCommand([name = '', ...words]: readonly string[]): boolean {
+  const command = commandLine().commands.find((one) => one.name() === name);
+  const known = command?.options.map(({ long }) => long);
+  return words.every((word) => !word.startsWith('--') || known?.includes(word)) && command !== undefined;
+}
