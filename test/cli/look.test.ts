@@ -1,4 +1,6 @@
+import type { Command } from 'commander';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { commandLine } from '../../ts/cli/commands.ts';
 import { folded, pageOf, painted } from '../../ts/cli/terminal.ts';
 import { KNOCKIFY } from '../lab/control.ts';
 import { inside, type Lab, openLab } from '../lab/netns.ts';
@@ -43,7 +45,14 @@ const tooLong = (text: string) =>
     .split('\n')
     .filter((line) => line.length > COLUMNS && line.trim().includes(' '));
 
-const HELP = ['run', 'check', 'control', 'doctor', 'secret', 'isn'].map((name) => [name, '--help']);
+/** Of every command there is, and of commands of commands. */
+function helps(commands: readonly Command[], before: readonly string[] = []): string[][] {
+  return commands.flatMap((command) => {
+    const words = [...before, command.name()];
+    return [[...words, '--help'], ...helps(command.commands, words)];
+  });
+}
+const HELP = helps(commandLine().commands);
 const MISTAKES = [
   ['nonsense'],
   ['run'],
@@ -71,11 +80,14 @@ const WORK = [
 ];
 
 describe('80 columns hold', () => {
-  test.each([[], ['--help'], ...HELP])('the help of knockify %s', async (...args) => {
-    const text = await onTerminal(args);
-    expect(text).toContain('Usage:');
-    expect(tooLong(text)).toEqual([]);
-  });
+  test.each([[], ['--help'], ...HELP].map((words) => [words] as const))(
+    'the help of knockify %s',
+    async (args) => {
+      const text = await onTerminal(args);
+      expect(text).toContain('Usage:');
+      expect(tooLong(text)).toEqual([]);
+    },
+  );
 
   test.each(MISTAKES)('the mistake in knockify %s %s %s', async (...args) => {
     const text = await onTerminal(args.filter((arg) => arg !== undefined));
