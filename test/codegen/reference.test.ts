@@ -19,7 +19,7 @@ const subject: Subject = {
           required: true,
         },
       ],
-      after: 'Mind the gap.',
+      after: "Mind the\n'gap'.\n\nAnd the step.",
     },
   ],
   settings: [
@@ -49,7 +49,7 @@ describe('the reference', () => {
     expect(text).toContain('### `knockify dance [options] <step...>`');
     expect(text).toContain('| `--tempo <n>` | beats a minute (default: 120) |');
     expect(text).toContain('with whom \\| or \\*what\\* (required)');
-    expect(text).toContain('Mind the gap.');
+    expect(text).toContain("Mind the\n'gap'.\n\nAnd the step.");
   });
 });
 
@@ -74,5 +74,9 @@ describe('the manual pages', () => {
       '**--tempo** *n*\n:   beats a minute (default: 120)',
     );
     expect(pages['docs/man/knockify-dance.1.md']).toContain('**knockify dance** [*options*] *step*...');
+  });
+
+  it('begin no line of theirs with a quotation mark, which would be a request to troff', () => {
+    expect(pages['docs/man/knockify-dance.1.md']).toContain("Mind the 'gap'.\n\nAnd the step.");
   });
 });

@@ -50,6 +50,11 @@ function settingEntry(setting: VariableText & Partial<SettingText>): readonly [s
   return [`**${escaped(name)}**`, escaped(sentences.join(' '))];
 }
 
+/** Paragraphs of one line each: to troff a line that begins with a quotation mark is a request, which go-md2man overlooks. */
+function unfolded(text: string): string {
+  return text.replace(/(\S)\n(?=\S)/g, '$1 ');
+}
+
 const pageOf = (name: string) => `**knockify-${name}**(1)`;
 const COMMON = '**knockify**(1), **knockrc**(5), **libknockify.so**(7)';
 
@@ -60,7 +65,7 @@ function commandPage(subject: Subject, command: CommandText): string {
     SYNOPSIS: usageOf(command),
     ARGUMENTS: defined(parameters.map((one) => [`*${one.name}*`, escaped(one.description)])),
     OPTIONS: defined(options.map((option) => [flags(option.flags), escaped(explained(option))])),
-    NOTES: escaped(after),
+    NOTES: escaped(unfolded(after)),
     'SEE ALSO': COMMON,
   });
 }
