@@ -107,7 +107,9 @@
                   "native/bpf/layout.h",
                   "native/bpf/packet.h",
                   "native/bpf/replays.h",
-                  "native/bpf/syns.h"
+                  "native/bpf/secrets.h",
+                  "native/bpf/syns.h",
+                  "native/bpf/token.h"
                 ],
                 "outputs": [
                   "<(PRODUCT_DIR)/armed.bpf.o"
@@ -162,6 +164,7 @@
                   "native/bpf/token.h",
                   "native/bpf/packet.h",
                   "native/bpf/replays.h",
+                  "native/bpf/secrets.h",
                   "native/bpf/layout.h",
                   "native/bpf/syns.h"
                 ],

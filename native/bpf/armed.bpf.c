@@ -14,6 +14,7 @@
 #include "packet.h"
 /* For their maps, which are never used here: user space ties them to the egress program, so that they can be found. */
 #include "replays.h"
+#include "secrets.h"
 #include "syns.h"
 
 #define IPV6_HEADER 40

@@ -9,6 +9,7 @@
 #include "layout.h"
 #include "packet.h"
 #include "replays.h"
+#include "secrets.h"
 #include "syns.h"
 #include "token.h"
 
@@ -35,17 +36,21 @@ static __always_inline __u32 tsval_of(struct sk_reuseport_md *packet, const __u8
   return bpf_ntohl(tsval);
 }
 
-/* Draft sections 3.1 and 3.2. The address is the packet's, whatever family the listener has. */
+/* Draft sections 3.1 and 3.2. The address is the packet's, whatever family the listener has. Which secret the token was
+ * made from: 0 is the listener's own, otherwise the slot of a named one; -1 is none. */
 static __always_inline int carries_token(const __u8 *tcp, __u32 tsval, const struct knock_tuple *tuple) {
   __u32 address[4];
   __u32 isn = word_at(&tcp[4]);
   __u32 integrity = knock_guard.integrity;
-  __u32 av;
 
-  __builtin_memcpy(address, tuple->destination, sizeof(address));
-  av = knock_authenticator(knock_guard.secret, address, tsval, bpf_ntohs(tuple->destination_port),
-                           integrity ? isn & 0xffff : 0);
-  return integrity ? (av ^ isn) >> 16 == 0 : av == isn;
+  if (knock_guard.has_secret) {
+    __builtin_memcpy(address, tuple->destination, sizeof(address));
+    __u32 av = knock_authenticator(knock_guard.secret, address, tsval, bpf_ntohs(tuple->destination_port),
+                                   integrity ? isn & 0xffff : 0);
+    if (integrity ? (av ^ isn) >> 16 == 0 : av == isn) return 0;
+  }
+  __u32 slot = knock_guard.named ? find_secret(tuple, tsval, isn, integrity) : 0;
+  return slot ? (int)slot : -1;
 }
 
 /* Without T all SYNs to a listener carry the same token, and nobody can tell a replay. */
@@ -73,11 +78,12 @@ static __always_inline int judge(struct sk_reuseport_md *packet) {
 
   if (flags == TCP_SYN) {
     __u32 tsval = tsval_of(packet, tcp, end);
-    if (!carries_token(tcp, tsval, &tuple)) return SK_DROP;
+    int secret = carries_token(tcp, tsval, &tuple);
+    if (secret < 0) return SK_DROP;
     /* Not sooner: to read the clock takes a wrong SYN longer than all but its token. */
     __u64 now = bpf_ktime_get_ns();
     if (!may_come_again(tcp, tsval, &tuple, now)) return SK_DROP;
-    struct knock_syn syn = {.since = now, .isn = word_at(&tcp[4])};
+    struct knock_syn syn = {.since = now, .isn = word_at(&tcp[4]), .slot = (__u32)secret};
     bpf_map_update_elem(&knock_syns_1, &tuple, &syn, BPF_ANY);
     return SK_PASS;
   }

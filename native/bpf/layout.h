@@ -69,16 +69,32 @@ struct knock_note {
 };
 _Static_assert(sizeof(struct knock_note) == 4 + KNOCK_NOTE_BYTES, "mirrored in ts/engine/stock/layout.ts");
 
+/* Named secrets that can be accepted at a time. */
+#define KNOCK_SLOTS 64
+
+/* Value of the map `secrets`. */
+struct knock_named {
+  /* CLOCK_MONOTONIC, in ns: from then on it is not accepted any more. 0: the slot is empty. */
+  __u64 until;
+  /* As in struct knock_guard. */
+  __u32 secret[16];
+};
+_Static_assert(sizeof(struct knock_named) == 72, "mirrored in ts/engine/stock/layout.ts");
+
 /* Read-only data of a guard: one loaded program per secret and mode. */
 struct knock_guard {
   /* The secret's 16 words as MD5 reads them: little-endian, held in host order. */
   __u32 secret[16];
+  /* 0: there is none of the listener's own. */
+  __u32 has_secret;
+  /* 1: the named secrets are accepted, too. */
+  __u32 named;
   /* 1: the token's lower half is the integrity hash. */
   __u32 integrity;
   /* 1: a token that came from another address before is refused, unless it has no T. */
   __u32 refuse_replays;
 };
-_Static_assert(sizeof(struct knock_guard) == 72, "mirrored in ts/engine/stock/layout.ts");
+_Static_assert(sizeof(struct knock_guard) == 80, "mirrored in ts/engine/stock/layout.ts");
 
 /* Key of the map `syns`: as on the wire, network byte order; an IPv4 address is the first 4 bytes. */
 struct knock_tuple {
@@ -96,8 +112,11 @@ struct knock_syn {
   __u32 isn;
   /* Bytes that the first segment brought, counted from ISN+1; 0 as long as none came. */
   __u32 first;
+  /* The slot of the named secret that it was made from; 0 for the listener's own. */
+  __u32 slot;
+  __u32 padding;
 };
-_Static_assert(sizeof(struct knock_syn) == 16, "mirrored in ts/engine/stock/layout.ts");
+_Static_assert(sizeof(struct knock_syn) == 24, "mirrored in ts/engine/stock/layout.ts");
 
 /* Key of the map `tokens`. The destination as in struct knock_tuple; the rest in host byte order. */
 struct knock_token {

@@ -21,12 +21,20 @@ const program = {
   protectedLength: 1024,
   payload: new Uint8Array(MAX_PROTECTED_LENGTH).fill(8),
 };
-const listener = { secret: new Uint8Array(64).fill(1), protectedLength: 1024, allowReplay: true };
+const listener = {
+  secret: new Uint8Array(64).fill(1),
+  protectedLength: 1024,
+  allowReplay: true,
+  named: false,
+};
+const secretless = { secret: undefined, protectedLength: 7, allowReplay: false, named: true };
 
 const notes: readonly { description: string; note: Note }[] = [
   { description: 'a connect', note: { connect } },
   { description: 'a short connect', note: { connect: short } },
   { description: 'a listener', note: { listener } },
+  { description: 'a listener with named secrets', note: { listener: { ...listener, named: true } } },
+  { description: 'a listener with nothing but named secrets', note: { listener: secretless } },
   { description: 'what a program asked for', note: { program } },
   { description: 'all of it', note: { program, connect, listener } },
   { description: 'nothing', note: {} },

@@ -1,4 +1,11 @@
-import type { Engine, Inspection, Protection, Sight, SocketPhase } from '../../ts/engine/engine.ts';
+import type {
+  Engine,
+  Inspection,
+  Protection,
+  SecretSlots,
+  Sight,
+  SocketPhase,
+} from '../../ts/engine/engine.ts';
 
 /** An engine that keeps its sockets in memory and notes what is asked of it. */
 export class PaperEngine implements Engine {
@@ -6,6 +13,7 @@ export class PaperEngine implements Engine {
   readonly inspectsFirstSegment = false;
   readonly changes = undefined;
   readonly prompt = undefined;
+  secrets: SecretSlots | undefined;
   readonly calls: string[] = [];
   readonly notes = new Map<number, Uint8Array>();
   current: SocketPhase = 'fresh';

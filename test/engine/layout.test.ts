@@ -12,6 +12,7 @@ import {
   GUARD_CONFIG_BYTES,
   MAPS,
   MARK_BYTES,
+  NAMED_BYTES,
   NOTE_VALUE_BYTES,
   refusalText,
   SYN_BYTES,
@@ -20,13 +21,16 @@ import { loadBpf, mapInfo } from '../../ts/sys/libbpf.ts';
 
 test('the codecs have the sizes that the kernel knows', () => {
   const armed = loadBpf('armed.bpf.o');
-  const sizes = [MAPS.armed, MAPS.notes, MAPS.syns, MAPS.tokens].map((name) => mapInfo(armed.map(name)));
+  const sizes = [MAPS.armed, MAPS.notes, MAPS.syns, MAPS.tokens, MAPS.secrets].map((name) =>
+    mapInfo(armed.map(name)),
+  );
   armed.close();
   expect(sizes.map(({ name, valueSize }) => [name, valueSize])).toEqual([
     [MAPS.armed, MARK_BYTES],
     [MAPS.notes, NOTE_VALUE_BYTES],
     [MAPS.syns, SYN_BYTES],
     [MAPS.tokens, BEARER_BYTES],
+    [MAPS.secrets, NAMED_BYTES],
   ]);
   const guard = loadBpf('guard.bpf.o');
   const rodata = mapInfo(guard.map('.rodata')).valueSize;
@@ -45,11 +49,15 @@ test('marks and notes come back as they were', () => {
   expect(() => encodeNote(new Uint8Array(NOTE_BYTES + 1))).toThrow('a note of 2401 bytes; at most 2400');
 });
 
-test('a guard gets the secret as it is', () => {
+test('a guard gets the secret as it is, and is told of what it accepts', () => {
+  const words = (config: Buffer) => [64, 68, 72, 76].map((offset) => config.readUInt32LE(offset));
   const secret = Uint8Array.from({ length: 64 }, (_, i) => i);
-  const config = encodeGuardConfig(secret, true, false);
+  const config = encodeGuardConfig(secret, { integrity: true });
   expect([...config.subarray(0, 64)]).toEqual([...secret]);
-  expect([config.readUInt32LE(64), config.readUInt32LE(68)]).toEqual([1, 0]);
+  expect(words(config)).toEqual([1, 0, 1, 0]);
+  const none = encodeGuardConfig(undefined, { named: true, refuseReplays: true });
+  expect(none.subarray(0, 64).every((byte) => byte === 0)).toBe(true);
+  expect(words(none)).toEqual([0, 1, 0, 1]);
 });
 
 test('every refusal has its words', () => {

@@ -111,13 +111,13 @@ export async function startGuarded(
   worker: Worker,
   family: Family,
   port: number,
-  secret: Uint8Array,
-  { protectedLength = 0, kind = 'echo' as 'echo' | 'idle' } = {},
+  secret: Uint8Array | undefined,
+  { protectedLength = 0, kind = 'echo' as 'echo' | 'idle', named = false } = {},
 ): Promise<number> {
   const fd = await worker.app.socket(FAMILY[family]);
   await worker.libc.setInt(fd, 'SO_REUSEADDR', 1);
   await worker.libc.bind(fd, sockaddr(family, family === 'ipv4' ? '0.0.0.0' : '::', port));
-  await worker.engine.guard(fd, { secret, protectedLength });
+  await worker.engine.guard(fd, { secret, named, protectedLength });
   await worker.app.listen(fd, kind);
   return fd;
 }

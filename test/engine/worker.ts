@@ -29,6 +29,18 @@ export const app = {
     engine?.close({ purge });
     engine = undefined;
   },
+  fillSlot(slot: number, secret: Uint8Array, until?: number): void {
+    engine?.secrets.write(slot, secret, until);
+  },
+  limitSlot(slot: number, until?: number): void {
+    engine?.secrets.limit(slot, until);
+  },
+  clearSlot(slot: number): void {
+    engine?.secrets.clear(slot);
+  },
+  readSlot(slot: number): Uint8Array | undefined {
+    return engine?.secrets.read(slot);
+  },
   socket(family: number, protocol = 0): number {
     return libc.socket(family, libc.SOCK_STREAM | SOCK_NONBLOCK, protocol);
   },

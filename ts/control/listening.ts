@@ -17,8 +17,10 @@ const FIRST_SEGMENT_WITHIN = 2000;
  * What the library is told of a listener's connections: whether it has to have them inspected, and what it needs to let
  * most of them pass without a question. From the midstate nobody computes an authenticator, nor the secret.
  */
-export function inspecting(engine: Engine, { secret, protectedLength }: Protection) {
+export function inspecting(engine: Engine, { secret, named = false, protectedLength }: Protection) {
   if (protectedLength === 0 || engine.inspectsFirstSegment) return { follow: false };
+  // Only the guard's records tell which of several secrets a connection's SYN was made from.
+  if (named || secret === undefined) return { follow: true };
   return { follow: true, inspects: { protectedLength, midstate: integrityMidstate(secret) } };
 }
 

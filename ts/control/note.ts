@@ -73,16 +73,25 @@ function decodeProtection(data: Buffer): ProgramStealth | undefined {
   };
 }
 
-/** The protection of a listener, and one byte for whether replays are allowed. */
-function encodeListener({ protectedLength, secret, allowReplay = false }: Protection): Uint8Array {
-  return encodeProtection(protectedLength, secret, Uint8Array.of(allowReplay ? 1 : 0));
+/** Bits of what stands behind the protection of a listener. */
+const LISTENER = { allowReplay: 1, named: 2, secretless: 4 } as const;
+
+function encodeListener(protection: Protection): Uint8Array {
+  const { protectedLength, secret, allowReplay = false, named = false } = protection;
+  const bits =
+    (allowReplay ? LISTENER.allowReplay : 0) |
+    (named ? LISTENER.named : 0) |
+    (secret === undefined ? LISTENER.secretless : 0);
+  return encodeProtection(protectedLength, secret ?? new Uint8Array(SECRET_BYTES), Uint8Array.of(bits));
 }
 
 function decodeListener(data: Buffer): Protection | undefined {
+  const bits = data[2 + SECRET_BYTES] ?? 0;
+  const [allowReplay, named] = [(bits & LISTENER.allowReplay) !== 0, (bits & LISTENER.named) !== 0];
+  if ((bits & LISTENER.secretless) !== 0)
+    return { protectedLength: data.readUInt16BE(0), secret: undefined, allowReplay, named };
   const known = decodeProtection(data);
-  if (known === undefined) return undefined;
-  const { protectedLength, secret, payload } = known;
-  return { protectedLength, secret, allowReplay: payload[0] === 1 };
+  return known && { protectedLength: known.protectedLength, secret: known.secret, allowReplay, named };
 }
 
 /** Three sections, each behind its u16 length, big-endian; an empty one is absent. */
@@ -140,6 +149,6 @@ export function updateNote(engine: Engine, fd: number, change: Note): void {
 /** For whoever has read a note, to wipe them. */
 export function secretsOf(note: Note): Uint8Array[] {
   return [note.program, note.connect, note.listener].flatMap((part) =>
-    part === undefined ? [] : [part.secret],
+    part?.secret === undefined ? [] : [part.secret],
   );
 }

@@ -11,8 +11,10 @@ export interface Peer extends Destination {
 
 /** What a guard or an armed socket enforces. */
 export interface Protection {
-  /** The shared secret, 64 bytes. */
-  readonly secret: Uint8Array;
+  /** The shared secret, 64 bytes. A guard may do without, where it accepts the named ones. */
+  readonly secret: Uint8Array | undefined;
+  /** Whether the named secrets are accepted as well. Of a guard only. */
+  readonly named?: boolean | undefined;
   /** Bytes of the first segment that the token protects; 0 is authentication only (draft section 3.1). */
   readonly protectedLength: number;
   /**
@@ -30,10 +32,28 @@ export interface ArmedToken {
 }
 
 /** What an accepted connection turned out to be. `reason` is for the log; the application never sees it. */
-export type Inspection =
+export type Inspection = {
+  /** The slot of the named secret that the SYN was made from; undefined for the listener's own, or where it is not known. */
+  readonly slot?: number | undefined;
+} & (
   | { readonly pass: true }
   /** `pending`: the first segment has not arrived yet; a later look may find another result. */
-  | { readonly pass: false; readonly reason: string; readonly pending?: true };
+  | { readonly pass: false; readonly reason: string; readonly pending?: true }
+);
+
+/**
+ * Where the named secrets are that guards accept: slots 1 to 64, which live in the kernel as long as a guard does, whoever
+ * fills them. What is changed counts for every SYN from then on. Every method throws `SysError` on failure.
+ */
+export interface SecretSlots {
+  /** A copy, the caller's to wipe; undefined for an empty slot. */
+  read(slot: number): Uint8Array | undefined;
+  /** Fills an empty slot; `until` (in ms since the epoch) is when it stops to count, whether or not anybody is there to empty it. */
+  write(slot: number, secret: Uint8Array, until?: number): void;
+  /** Says anew until when a slot counts. */
+  limit(slot: number, until?: number): void;
+  clear(slot: number): void;
+}
 
 /** What the kernel says about a socket, before anything is done to it. */
 export type SocketPhase =
@@ -72,6 +92,8 @@ export interface Engine {
   readonly changes: number | undefined;
   /** Answers connects that are like earlier ones, where that can be done without asking anybody. */
   readonly prompt: Prompt | undefined;
+  /** Undefined where the kernel checks each listener's own secret, and no other. */
+  readonly secrets: SecretSlots | undefined;
   /** Catches up with interfaces that came, changed or went. */
   follow(): void;
   /**

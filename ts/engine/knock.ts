@@ -66,6 +66,7 @@ export class KnockEngine implements Engine {
   readonly inspectsFirstSegment = true;
   readonly changes = undefined;
   readonly prompt = undefined;
+  readonly secrets = undefined;
   readonly #namespace = ownNamespace();
   readonly #sysctls = new Sysctls();
   readonly #known = new Map<bigint, Known>();
@@ -149,6 +150,10 @@ export class KnockEngine implements Engine {
     if (protectedLength > LONGEST_PROTECTED) {
       throw new EngineError(`the kernel protects at most ${LONGEST_PROTECTED} bytes, not ${protectedLength}`);
     }
+    if (secret === undefined)
+      throw new EngineError(
+        'a kernel with the Knock patch checks one secret for each listener and knows no named ones: set KNOCK_SECRET for the program',
+      );
     const phase = this.#expect(fd, 'fresh', 'guarded', 'listening');
     if (phase === 'guarded' && previous === undefined) return;
     if (phase === 'listening') stopListening(fd);

@@ -152,13 +152,18 @@ export function readMapValue(map: number, key: Uint8Array, size: number): Buffer
   return value;
 }
 
+/** Puts a value into a BPF map, in place of one that is there. */
+export function writeMapValue(map: number, key: Uint8Array, value: Uint8Array): void {
+  checked('bpf_map_update_elem', libbpf.bpf_map_update_elem(map, key, value, 0));
+}
+
 /** A socket's value in a socket-storage map; undefined if it has none. */
 export function readStorage(map: number, fd: number, size: number): Buffer | undefined {
   return readMapValue(map, socketKey(fd), size);
 }
 
 export function writeStorage(map: number, fd: number, value: Uint8Array): void {
-  checked('bpf_map_update_elem', libbpf.bpf_map_update_elem(map, socketKey(fd), value, 0));
+  writeMapValue(map, socketKey(fd), value);
 }
 
 /** Without effect if the socket has no value. */

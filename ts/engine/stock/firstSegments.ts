@@ -2,7 +2,7 @@ import { SysError } from '../../sys/error.ts';
 import { type BpfObject, loadBpf, readMapValue } from '../../sys/libbpf.ts';
 import { getpeername, setInt, socketFilter } from '../../sys/libc.ts';
 import { endpointOf, localAddress } from '../socket.ts';
-import { decodeSyn, encodeTuple, MAPS, SYN_BYTES } from './layout.ts';
+import { decodeSyn, encodeTuple, MAPS, SYN_BYTES, type Syn } from './layout.ts';
 
 const EPERM = 1;
 
@@ -42,17 +42,17 @@ export class FirstSegments {
   }
 
   /**
-   * The bytes in the first segment of an accepted connection whose SYN had this ISN; undefined without a record.
-   * Once there is one, the filter has done its work and goes: it would cost every later segment a look-up.
+   * What the guard and the filter know of an accepted connection whose SYN had this ISN; undefined without a record. Once
+   * the first segment's length is there, the filter has done its work and goes: it would cost every later segment a look-up.
    */
-  lengthOf(fd: number, isn: number): number | undefined {
+  recordOf(fd: number, isn: number): Syn | undefined {
     const peer = getpeername(fd);
     if (peer === undefined) return undefined;
     const record = readMapValue(this.#syns, encodeTuple(endpointOf(peer), localAddress(fd)), SYN_BYTES);
     const syn = record && decodeSyn(record);
-    if (syn === undefined || syn.isn !== isn || syn.first === 0) return undefined;
-    this.unwatch(fd);
-    return syn.first;
+    if (syn?.isn !== isn) return undefined;
+    if (syn.first !== 0) this.unwatch(fd);
+    return syn;
   }
 
   /** Only our own hold on the program ends. */

@@ -11,11 +11,8 @@ const FIRST_SEGMENT_SECONDS = 30;
 /** Prepared programs that are kept for the next listener with the same secret. */
 const MOST_LOADED = 32;
 
-/** Descriptors of the maps of SYNs and of tokens, which the guards fill. */
-export interface GuardMaps {
-  readonly syns: number;
-  readonly tokens: number;
-}
+/** Descriptors of the maps that all guards share. */
+export type GuardMaps = Readonly<Record<'syns' | 'tokens' | 'secrets', number>>;
 
 /** One loaded program for each secret and mode; the listeners that use it keep it alive. */
 export class Guards {
@@ -80,18 +77,20 @@ export class Guards {
     }
   }
 
-  #load({ secret, protectedLength, allowReplay = false }: Protection): number {
-    const rodata = encodeGuardConfig(secret, protectedLength > 0, !allowReplay);
+  #load({ secret, named, protectedLength, allowReplay = false }: Protection): number {
+    const integrity = protectedLength > 0;
+    const rodata = encodeGuardConfig(secret, { integrity, refuseReplays: !allowReplay, named });
     const key = createHash('sha256').update(rodata).digest('hex');
     let object = this.#loaded.get(key);
     // Deleting first makes it the youngest.
     this.#loaded.delete(key);
     if (object !== undefined) this.#loaded.set(key, object);
     else {
-      const { syns, tokens } = this.#maps;
+      const { syns, tokens, secrets } = this.#maps;
       const maps = new Map([
         [MAPS.syns, syns],
         [MAPS.tokens, tokens],
+        [MAPS.secrets, secrets],
       ]);
       object = loadBpf('guard.bpf.o', { rodata, maps });
       this.#loaded.set(key, object);

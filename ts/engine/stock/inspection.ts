@@ -1,6 +1,6 @@
 import { integrityHash } from '../../stealth/token.ts';
 import { getBytes, peek, readReceiveSequence } from '../../sys/libc.ts';
-import type { Inspection, Protection } from '../engine.ts';
+import type { Inspection, Protection, SecretSlots } from '../engine.ts';
 import type { FirstSegments } from './firstSegments.ts';
 
 /** Offsets in struct tcp_info (linux/tcp.h). */
@@ -67,27 +67,40 @@ function isnOf(fd: number): number {
   }
 }
 
+/** Where to look besides the socket. */
+export interface Records {
+  readonly firstSegments: FirstSegments;
+  readonly slots: SecretSlots;
+}
+
 /**
  * Draft section 3.2: the first segment must hold the protected bytes, and they must hash to the lower half of the
  * ISN. How long it was is on record, however many more have arrived since; without a record (`FirstSegments` says
  * when) it is known only while there was no other, and of a longer stream just the bytes are checked.
  */
-export function inspect(
-  fd: number,
-  { secret, protectedLength }: Protection,
-  firstSegments: FirstSegments,
-): Inspection {
+export function inspect(fd: number, protection: Protection, { firstSegments, slots }: Records): Inspection {
+  const { protectedLength } = protection;
   const { bytes, dataSegments } = arrived(fd);
   const payload = peek(fd, protectedLength);
   // A segment that overtook the first one is not readable yet. The end of the stream counts as a byte.
   if (bytes === 0 && payload.length < protectedLength)
     return { pass: false, reason: 'no first segment', pending: true };
   const isn = isnOf(fd);
-  const first = firstSegments.lengthOf(fd, isn) ?? (dataSegments === 1 ? bytes : payload.length);
+  const record = firstSegments.recordOf(fd, isn);
+  const slot = record?.slot || undefined;
+  const first = record?.first || (dataSegments === 1 ? bytes : payload.length);
   const length = Math.min(first, payload.length);
-  if (length < protectedLength) {
-    return { pass: false, reason: `short first segment: ${length} of ${protectedLength} bytes` };
-  }
-  if (integrityHash(secret, payload) !== (isn & 0xffff)) return { pass: false, reason: 'wrong first bytes' };
-  return { pass: true };
+  if (length < protectedLength)
+    return { pass: false, reason: `short first segment: ${length} of ${protectedLength} bytes`, slot };
+  const secret = slot === undefined ? ownSecret(protection, record !== undefined) : slots.read(slot);
+  if (secret === undefined)
+    return { pass: false, reason: 'the secret of its SYN was revoked, or is not known any more', slot };
+  const matches = integrityHash(secret, payload) === (isn & 0xffff);
+  if (slot !== undefined) secret.fill(0);
+  return matches ? { pass: true, slot } : { pass: false, reason: 'wrong first bytes', slot };
+}
+
+/** Without a record it is the listener's own for sure only where no other is accepted: to try them all would let more bytes by. */
+function ownSecret({ secret, named = false }: Protection, onRecord: boolean): Uint8Array | undefined {
+  return named && !onRecord ? undefined : secret;
 }

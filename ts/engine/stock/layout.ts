@@ -9,6 +9,7 @@ export const MAPS = {
   notes: 'knock_notes_1',
   syns: 'knock_syns_1',
   tokens: 'knock_tokens_1',
+  secrets: 'knock_secrets_1',
 } as const;
 
 /** enum knock_phase. */
@@ -123,24 +124,38 @@ export interface Syn {
   readonly isn: number;
   /** Bytes that the first segment brought; 0 as long as none came. */
   readonly first: number;
+  /** Of the named secret that it was made from; 0 for the listener's own. */
+  readonly slot: number;
 }
 
-export const SYN_BYTES = 16;
+export const SYN_BYTES = 24;
 
 export function decodeSyn(bytes: Buffer): Syn {
-  return { isn: bytes.readUInt32LE(8), first: bytes.readUInt32LE(12) };
+  return { isn: bytes.readUInt32LE(8), first: bytes.readUInt32LE(12), slot: bytes.readUInt32LE(16) };
 }
+
+/** struct knock_named: 0 as `until` is an empty slot. */
+export const NAMED_BYTES = 72;
+export const NAMED = { until: 0, secret: 8 } as const;
+/** KNOCK_SLOTS; slots count from 1, and at 0 `until` is the highest in use. */
+export const SLOTS = 64;
+export const ALWAYS = 0xffff_ffff_ffff_ffffn;
 
 /** struct knock_bearer: who brought a token first. */
 export const BEARER_BYTES = 24;
 
-export const GUARD_CONFIG_BYTES = 72;
+export const GUARD_CONFIG_BYTES = 80;
 
 /** struct knock_guard. The secret's words are little-endian in MD5 and in memory here: its bytes as they are. */
-export function encodeGuardConfig(secret: Uint8Array, integrity: boolean, refuseReplays: boolean): Buffer {
+export function encodeGuardConfig(
+  secret: Uint8Array | undefined,
+  { integrity = false, refuseReplays = false, named = false },
+): Buffer {
   const bytes = Buffer.alloc(GUARD_CONFIG_BYTES);
-  bytes.set(secret);
-  bytes.writeUInt32LE(integrity ? 1 : 0, 64);
-  bytes.writeUInt32LE(refuseReplays ? 1 : 0, 68);
+  bytes.set(secret ?? []);
+  bytes.writeUInt32LE(secret === undefined ? 0 : 1, 64);
+  bytes.writeUInt32LE(named ? 1 : 0, 68);
+  bytes.writeUInt32LE(integrity ? 1 : 0, 72);
+  bytes.writeUInt32LE(refuseReplays ? 1 : 0, 76);
   return bytes;
 }

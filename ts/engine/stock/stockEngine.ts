@@ -28,6 +28,7 @@ import {
   type Memory,
   type Peer,
   type Protection,
+  type SecretSlots,
   type Sight,
   type SocketPhase,
 } from '../engine.ts';
@@ -51,6 +52,7 @@ import {
 import { Links } from './links.ts';
 import { Marks } from './marks.ts';
 import { restorePortRange } from './port.ts';
+import { KernelSlots } from './secretSlots.ts';
 import { bequeath, inherit } from './takeover.ts';
 
 type Ready = Extract<Preparation, { outcome: 'ready' }>;
@@ -100,6 +102,7 @@ export class StockEngine implements Engine {
   readonly inspectsFirstSegment = false;
   readonly changes: number;
   readonly prompt: Prompt;
+  readonly secrets: SecretSlots;
   readonly #namespace: bigint;
   readonly #sysctls: Sysctls;
   readonly #programs: BpfObject;
@@ -125,10 +128,12 @@ export class StockEngine implements Engine {
     const syns = this.#programs.map(MAPS.syns);
     this.#firstSegments = new FirstSegments(syns);
     const tokens = this.#programs.map(MAPS.tokens);
-    this.#guards = new Guards({ syns, tokens }, this.#firstSegments);
+    const secrets = this.#programs.map(MAPS.secrets);
+    this.secrets = new KernelSlots(secrets);
+    this.#guards = new Guards({ syns, tokens, secrets }, this.#firstSegments);
     const egress = this.#programs.program('knock_egress');
-    // The filters use neither; the tie keeps them for the next control process to find.
-    for (const map of [this.#notes, syns, tokens]) bindProgramMap(egress, map);
+    // The filters use none of them; the tie keeps them for the next control process to find.
+    for (const map of [this.#notes, syns, tokens, secrets]) bindProgramMap(egress, map);
     this.#links = new Links({ egress, ingress: this.#programs.program('knock_ingress') }, generation);
     this.changes = this.#links.events;
     this.#sources = {
@@ -221,7 +226,7 @@ export class StockEngine implements Engine {
 
   inspectAccepted(fd: number, protection: Protection): Inspection {
     this.look(fd);
-    return inspect(fd, protection, this.#firstSegments);
+    return inspect(fd, protection, { firstSegments: this.#firstSegments, slots: this.secrets });
   }
 
   readNote(fd: number): Uint8Array | undefined {

@@ -2,17 +2,19 @@ import { SysError } from '../../sys/error.ts';
 import { mapInfo, openMap, openProgram, programInfo } from '../../sys/libbpf.ts';
 import { close } from '../../sys/libc.ts';
 import type { Memory } from '../engine.ts';
-import { BEARER_BYTES, MAPS, MARK_BYTES, NOTE_VALUE_BYTES, SYN_BYTES } from './layout.ts';
+import { BEARER_BYTES, MAPS, MARK_BYTES, NAMED_BYTES, NOTE_VALUE_BYTES, SYN_BYTES } from './layout.ts';
 import { predecessor, vacantGeneration } from './links.ts';
 
-/** BPF_MAP_TYPE_SK_STORAGE and BPF_MAP_TYPE_LRU_HASH. */
+/** BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_ARRAY and BPF_MAP_TYPE_LRU_HASH. */
 const SOCKET_STORAGE = 24;
+const ARRAY = 2;
 const LRU_HASH = 9;
 const KINDS = new Map<string, { readonly type: number; readonly valueSize: number }>([
   [MAPS.armed, { type: SOCKET_STORAGE, valueSize: MARK_BYTES }],
   [MAPS.notes, { type: SOCKET_STORAGE, valueSize: NOTE_VALUE_BYTES }],
   [MAPS.syns, { type: LRU_HASH, valueSize: SYN_BYTES }],
   [MAPS.tokens, { type: LRU_HASH, valueSize: BEARER_BYTES }],
+  [MAPS.secrets, { type: ARRAY, valueSize: NAMED_BYTES }],
 ]);
 const EPERM = 1;
 const ENOENT = 2;
