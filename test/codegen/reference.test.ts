@@ -20,6 +20,17 @@ const subject: Subject = {
         },
       ],
       after: "Mind the\n'gap'.\n\nAnd the step.",
+      commands: [
+        {
+          name: 'dance tango',
+          summary: 'it takes two',
+          usage: '[options] <partner>',
+          parameters: [{ name: 'partner', description: 'with whom' }],
+          options: [{ flags: '--rose', description: 'with a rose', default: undefined, required: false }],
+          after: '',
+          commands: [],
+        },
+      ],
     },
   ],
   settings: [
@@ -30,8 +41,10 @@ const subject: Subject = {
       rule: 'the name of a tune',
       example: 'waltz',
       description: 'What is played.',
+      inSections: true,
     },
   ],
+  section: { rule: 'a place in brackets', example: '[barn]', description: 'For some places only.' },
   variables: [
     { name: 'KNOCK_HALL', default: '/hall', rule: 'a path', example: '/barn', description: 'Where.' },
   ],
@@ -50,7 +63,20 @@ describe('the reference', () => {
     expect(text).toContain('| `--tempo <n>` | beats a minute (default: 120) |');
     expect(text).toContain('with whom \\| or \\*what\\* (required)');
     expect(text).toContain("Mind the\n'gap'.\n\nAnd the step.");
+    expect(text).toContain('### `knockify dance tango [options] <partner>`\n\nIt takes two.');
+    expect(text).toContain('| `--rose` | with a rose |');
   });
+});
+
+it('the reference has sections', () => {
+  const text = buildReference(subject);
+  for (const part of [
+    'For some places only.',
+    'a place in brackets',
+    'In sections: KNOCK\\_TUNE',
+    '`[barn]`',
+  ])
+    expect(text).toContain(part);
 });
 
 describe('the manual pages', () => {
@@ -78,5 +104,14 @@ describe('the manual pages', () => {
 
   it('begin no line of theirs with a quotation mark, which would be a request to troff', () => {
     expect(pages['docs/man/knockify-dance.1.md']).toContain("Mind the 'gap'.\n\nAnd the step.");
+  });
+
+  it("have a command's own commands with it, and sections with the file", () => {
+    const text = pages['docs/man/knockify-dance.1.md'];
+    expect(text).toContain('**knockify dance tango** [*options*] *partner*');
+    expect(text).toContain(
+      '## **dance tango** *partner*\n\nIt takes two.\n\n*partner*\n:   with whom\n\n**--rose**\n:   with a rose',
+    );
+    expect(pages['docs/man/knockrc.5.md']).toContain('[barn]\nKNOCK_TUNE=waltz');
   });
 });

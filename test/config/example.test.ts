@@ -27,6 +27,14 @@ describe('.knockrc.example', () => {
     expect(Object.values(settings)).not.toContain(undefined);
   });
 
+  test('is accepted with its sections', () => {
+    const from = example.indexOf('\n#[');
+    const sections = example.slice(from).replace(/^#/gm, '');
+    expect(parse(example.slice(0, from) + sections).sections.map(({ targets }) => targets.length)).toEqual([
+      1, 2,
+    ]);
+  });
+
   test.each(KEY_LIST.flatMap(namesOf))('explains %s', (name) => {
     expect(example).toContain(name);
   });

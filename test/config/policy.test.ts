@@ -1,7 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { checkPrivate } from '../../ts/config/access.ts';
 import { ConfigError } from '../../ts/config/error.ts';
-import { buildPolicy, POLICY_KEYS, type Policy } from '../../ts/config/policy.ts';
+import {
+  buildListenerPolicy,
+  buildPolicy,
+  type ListenerPolicy,
+  type Loan,
+  POLICY_KEYS,
+  type Policy,
+} from '../../ts/config/policy.ts';
 import type { SecretSource, Settings } from '../../ts/config/settings.ts';
 import { ALL_TARGETS } from '../../ts/config/targets.ts';
 import { padSecret } from '../../ts/stealth/secret.ts';
@@ -20,6 +27,8 @@ const NOTHING: Settings = {
   targets: undefined,
   logLevel: undefined,
   timeout: undefined,
+  sections: [],
+  targetsFixed: false,
 };
 const LENT: Policy = {
   secret: padSecret(Buffer.from('lent')),
@@ -124,6 +133,67 @@ describe('buildPolicy', () => {
     const build = () => buildPolicy({ ...NOTHING, secret }, file && Uint8Array.from(file), secret && LENT);
     expect(build).toThrow(ConfigError);
     for (const piece of contains) expect(build).toThrow(piece);
+  });
+});
+
+describe('buildListenerPolicy', () => {
+  const ownSecret = padSecret(Buffer.from('own'));
+  const [none, some] = [{ size: 0 }, { size: 1 }];
+  const secretless: Loan = { ...LENT, secret: undefined };
+
+  test.each<{
+    description: string;
+    own: Partial<Settings>;
+    loan?: Loan;
+    named?: { size: number };
+    expected: ListenerPolicy;
+  }>([
+    {
+      description: 'a secret of its own is the only one that counts',
+      own: { secret: OWN },
+      loan: LENT,
+      named: some,
+      expected: { ...DEFAULTS, secret: ownSecret, named: false },
+    },
+    {
+      description: 'without one, the named ones, and what the control process says of the rest',
+      own: {},
+      loan: secretless,
+      named: some,
+      expected: { ...secretless, named: true, logLevel: 1 },
+    },
+    {
+      description: "beside the control process's own",
+      own: { protectedLength: 4 },
+      loan: LENT,
+      named: some,
+      expected: { ...LENT, named: true, protectedLength: 4, logLevel: 1 },
+    },
+    {
+      description: 'also those that may be added later, where somebody gets in already',
+      own: {},
+      loan: LENT,
+      named: none,
+      expected: { ...LENT, named: true, logLevel: 1 },
+    },
+    {
+      description: 'no named ones where there is no place for them',
+      own: {},
+      loan: LENT,
+      expected: { ...LENT, named: false, logLevel: 1 },
+    },
+  ])('$description', ({ own, loan, named, expected }) => {
+    expect(buildListenerPolicy({ ...NOTHING, ...own }, undefined, loan, named)).toEqual(expected);
+  });
+
+  test.each([undefined, none])('refuses a listener that nobody could reach', (named) => {
+    const build = () => buildListenerPolicy(NOTHING, undefined, secretless, named);
+    expect(build).toThrow(ConfigError);
+    expect(build).toThrow('there is no secret');
+  });
+
+  test('a client gets none of the named ones', () => {
+    expect(() => buildPolicy(NOTHING, undefined, secretless)).toThrow('there is no secret');
   });
 });
 

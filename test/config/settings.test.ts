@@ -93,6 +93,8 @@ describe('numbers and targets', () => {
       targets: undefined,
       logLevel: undefined,
       timeout: undefined,
+      sections: [],
+      targetsFixed: false,
     };
     expect(read({})).toEqual(nothing);
     expect(read({ PATH: '/bin', KNOCK_CONTROL: '/run/x' }, '')).toEqual(nothing);

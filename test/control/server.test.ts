@@ -24,6 +24,7 @@ function serve(limits?: Limits, prompt?: Prompt): ControlServer {
     engine: new PaperEngine(),
     prompt,
     ownPolicy: undefined,
+    secrets: undefined,
     admits: () => true,
     localAddress: () => sockaddrOf('192.0.2.9', 80),
     watch: channel.watch,

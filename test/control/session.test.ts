@@ -58,7 +58,16 @@ function session(ownSecret?: string): Session {
     };
   };
   return new Session(
-    { engine, prompt: undefined, ownPolicy, admits, localAddress: () => local, watch, log: silent },
+    {
+      engine,
+      prompt: undefined,
+      ownPolicy,
+      secrets: undefined,
+      admits,
+      localAddress: () => local,
+      watch,
+      log: silent,
+    },
     client,
     (verdict) => late.push(verdict),
     (fd) => released.push(fd),

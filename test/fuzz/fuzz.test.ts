@@ -68,6 +68,7 @@ describe('the control protocol', () => {
     const around = {
       prompt: undefined,
       ownPolicy: undefined,
+      secrets: undefined,
       admits: () => true,
       localAddress: () => sockaddrOf('192.0.2.9', 80),
       watch: () => () => {},

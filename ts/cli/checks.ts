@@ -1,11 +1,15 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { homedir, release } from 'node:os';
 import { join } from 'node:path';
-import type { Settings } from '../config/settings.ts';
+import { KEYS } from '../config/keys.ts';
+import { MOST_SECRETS } from '../config/secretNames.ts';
+import { type Settings, secretsOf } from '../config/settings.ts';
+import { readFolder, wipe } from '../control/secretFolder.ts';
+import { refusalText } from '../control/secretWatch.ts';
 import { fingerprint } from '../stealth/secret.ts';
 import { countCapabilities, missingCapabilities } from '../sys/capabilities.ts';
 import { bad, type Finding, failure, note, ok } from './finding.ts';
-import { loadLocalPolicy, loadLocalSettings } from './localPolicy.ts';
+import { checkLocalSecrets, loadLocalPolicy, loadLocalSettings } from './localPolicy.ts';
 import { type Environment, findLibrary, preloadVariable, proveLoads } from './preload.ts';
 import { preloadable } from './program.ts';
 import type { Reach } from './reachControl.ts';
@@ -16,6 +20,8 @@ export interface Surroundings {
   readonly env: Environment;
   readonly reach: Reach;
   readonly trial: Trial;
+  /** The folder of named secrets. */
+  readonly secrets: string;
 }
 
 interface Check {
@@ -41,6 +47,7 @@ export const CHECKS: readonly Check[] = [
   { name: 'rc file', look: rcFile },
   { name: 'environment', look: environment },
   { name: 'secret', look: secret },
+  { name: 'named secrets', look: namedSecrets },
 ];
 
 const NEEDED = ['CAP_NET_ADMIN', 'CAP_BPF'] as const;
@@ -119,15 +126,17 @@ function rcFile({ env }: Surroundings): Finding {
   const { KNOCK_RC, HOME } = env;
   const settings = loadLocalSettings({ KNOCK_RC, HOME });
   const path = KNOCK_RC ?? join(HOME || homedir(), '.knockrc');
-  const count = Object.values(settings).filter((value) => value !== undefined).length;
+  const names = Object.keys(KEYS) as (keyof typeof KEYS)[];
+  const count = names.filter((name) => settings[name] !== undefined).length;
+  const { length } = settings.sections;
   forget(settings);
-  return count > 0
-    ? ok(`${path} sets ${count} of ${Object.keys(settings).length} keys`)
-    : note(`${path} sets nothing`);
+  if (count + length === 0) return note(`${path} sets nothing`);
+  const sections = length === 0 ? '' : `, and some for ${length} sets of targets`;
+  return ok(`${path} sets ${count} of ${names.length} keys${sections}`);
 }
 
-function forget({ secret }: Settings): void {
-  if (secret?.kind === 'bytes') secret.bytes.fill(0);
+function forget(settings: Settings): void {
+  for (const secret of secretsOf(settings)) secret.fill(0);
 }
 
 /** Nobody's home: no rc file is there. */
@@ -142,12 +151,34 @@ function environment({ env }: Surroundings): Finding {
 }
 
 function secret({ env, reach }: Surroundings): Finding {
-  if (loadLocalSettings(env).secret === undefined && reach.state === 'serves')
+  const settings = loadLocalSettings(env);
+  const { sections } = settings;
+  forget(settings);
+  if (settings.secret === undefined && sections.some((section) => section.secret !== undefined)) {
+    checkLocalSecrets(env);
+    return ok('for some targets only: all others need one, or KNOCK_TARGETS to leave them alone');
+  }
+  if (settings.secret === undefined && reach.state === 'serves')
     return note('none here: only the control process can have one, and it lends it');
   const policy = loadLocalPolicy(env);
   const shown = fingerprint(policy.secret);
   policy.secret.fill(0);
   return ok(`fingerprint ${shown}`);
+}
+
+/** As the control process sees them, if it runs as the folder's owner. */
+function namedSecrets({ secrets: path }: Surroundings): Finding {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return note(`none: there is no ${path}`);
+  const { found, refused } = readFolder(path, { user: stat.uid, now: Date.now() });
+  wipe(found);
+  const old = found.filter(({ until }) => until !== undefined).length;
+  const count = `${path} has ${found.length - old}${old === 0 ? '' : `, and ${old} old that are still valid`}`;
+  if (found.length > MOST_SECRETS)
+    return bad(count, `only ${MOST_SECRETS} are accepted: knockify secret revoke`, []);
+  if (refused.length === 0) return ok(count);
+  if (refused.some((one) => one.path === path)) return note(refused.map(refusalText).join(' | '));
+  return bad(`${count}; ${refused.map(refusalText).join(' | ')}`, undefined, []);
 }
 
 /** Makes one check. */

@@ -3,6 +3,7 @@ import { ConfigError } from '../config/error.ts';
 import { EngineError } from '../engine/engine.ts';
 import { DEFAULT_SOCKET } from '../spec/messages.ts';
 import { SysError } from '../sys/error.ts';
+import { DEFAULT_SECRETS } from './environment.ts';
 import { fail, oneLineErrors } from './oneLineErrors.ts';
 import { paragraphs } from './terminal.ts';
 
@@ -14,6 +15,8 @@ export interface ControlOptions {
   readonly mode: number;
   readonly group?: string;
   readonly allowUser?: readonly string[];
+  /** False: none. */
+  readonly secrets?: string | false;
   readonly ephemeral?: boolean;
 }
 
@@ -34,6 +37,11 @@ export function register(program: Command): void {
     .option('--group <name>', 'group of the socket')
     .option('--allow-user <name...>', 'serve these users and root alone, whoever else can open the socket')
     .option(
+      '--secrets <dir>',
+      `accept the named secrets in this folder at listeners that bring none (default: ${DEFAULT_SECRETS}, if it is there)`,
+    )
+    .option('--no-secrets', 'leave the named secrets alone')
+    .option(
       '--ephemeral',
       'on SIGTERM, also remove what keeps listeners and delayed connects of running programs going until a restart',
     )
@@ -41,6 +49,7 @@ export function register(program: Command): void {
       'after',
       paragraphs(
         'Needs CAP_NET_ADMIN and CAP_BPF (root has both). KNOCK_ENGINE=auto|stock|knock picks the engine.',
+        'SIGHUP: look at the named secrets now. Changes are noticed without it.',
       ),
     );
   command.action(async (options: ControlOptions) => {

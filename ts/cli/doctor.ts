@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { CHECKS, look } from './checks.ts';
 import { ControlTrial } from './controlTrial.ts';
 import { EngineTrial } from './engineTrial.ts';
+import { DEFAULT_SECRETS } from './environment.ts';
 import type { Finding, Side } from './finding.ts';
 import { oneLineErrors } from './oneLineErrors.ts';
 import { showingProgress } from './progress.ts';
@@ -19,10 +20,11 @@ const AFTER_HELP = [
 export function register(program: Command): void {
   oneLineErrors(program.command('doctor'))
     .description('check whether TCP Stealth would work here, and say what to do if not')
+    .option('--secrets <dir>', 'the folder of named secrets', DEFAULT_SECRETS)
     .allowExcessArguments(false)
     .addHelpText('after', paragraphs(...AFTER_HELP))
-    .action(async () => {
-      const prevented = await examine();
+    .action(async ({ secrets }: { secrets: string }) => {
+      const prevented = await examine(secrets);
       const page = pageOf(process.stdout);
       const [no, yes] = [painted(page, 'red', 'no'), painted(page, 'green', 'yes')];
       for (const side of SIDES) process.stdout.write(`as a ${side}: ${prevented.has(side) ? no : yes}\n`);
@@ -31,7 +33,7 @@ export function register(program: Command): void {
 }
 
 /** Makes all checks and prints them; returns the sides on which stealth would not work. */
-async function examine(): Promise<Set<Side>> {
+async function examine(secrets: string): Promise<Set<Side>> {
   const { env } = process;
   const reach = reachControl(env);
   const trial =
@@ -39,7 +41,7 @@ async function examine(): Promise<Set<Side>> {
   const prevented = new Set<Side>();
   try {
     for (const check of CHECKS) {
-      const looking = look(check, { env, reach, trial });
+      const looking = look(check, { env, reach, trial, secrets });
       const finding = await showingProgress(`looking at: ${check.name}`, looking);
       for (const side of finding.prevents) prevented.add(side);
       process.stdout.write(`${entry(pageOf(process.stdout), check.name, finding)}\n`);

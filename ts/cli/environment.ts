@@ -38,4 +38,7 @@ export const ENGINE: VariableSpec = {
     'options (knock). With auto it looks which of the two the kernel is.',
 };
 
+/** Where named secrets are, unless --secrets says otherwise. */
+export const DEFAULT_SECRETS = '/etc/knockify/secrets.d';
+
 export const VARIABLES: readonly VariableSpec[] = [CONTROL, RC, ENGINE];

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { destinationOf } from '../stealth/destination.ts';
+import { type Destination, destinationOf } from '../stealth/destination.ts';
 import { padSecret } from '../stealth/secret.ts';
 import { computeToken, integrityHash } from '../stealth/token.ts';
 import { loadLocalPolicy, readSecretFile } from './localPolicy.ts';
@@ -39,7 +39,7 @@ function printIsn(options: IsnOptions): void {
   const destination = destinationOf(options.dest, options.port);
   const payload = options.payload === undefined ? options.payloadHex : Buffer.from(options.payload);
   if (payload?.length === 0) throw new RangeError('the payload is empty; leave the option out for auth mode');
-  const secret = secretOf(options.secretFile);
+  const secret = secretOf(options.secretFile, destination);
   try {
     const hash = payload && integrityHash(secret, payload);
     const { isn } = computeToken({ secret, destination, tsval: options.tsval, integrityHash: hash });
@@ -49,8 +49,8 @@ function printIsn(options: IsnOptions): void {
   }
 }
 
-function secretOf(file: string | undefined): Uint8Array {
-  if (file === undefined) return loadLocalPolicy().secret;
+function secretOf(file: string | undefined, destination: Destination): Uint8Array {
+  if (file === undefined) return loadLocalPolicy(process.env, destination).secret;
   const contents = readSecretFile(file, '--secret-file');
   try {
     return padSecret(contents);

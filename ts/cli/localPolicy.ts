@@ -3,8 +3,9 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { checkPrivate } from '../config/access.ts';
 import { ConfigError } from '../config/error.ts';
-import { buildPolicy, POLICY_KEYS, type Policy } from '../config/policy.ts';
-import { type RawSettings, readSettings, type Settings } from '../config/settings.ts';
+import { buildPolicy, type Loan, POLICY_KEYS, type Policy, withoutSecret } from '../config/policy.ts';
+import { type RawSettings, readSettings, type Settings, secretsOf, settingsFor } from '../config/settings.ts';
+import type { Destination } from '../stealth/destination.ts';
 import { SECRET_BYTES } from '../stealth/secret.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -12,9 +13,36 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** More than any sensible rc file; keeps a mistaken KNOCK_RC from filling memory. */
 const MAX_RC_BYTES = 64 * 1024;
 
-/** The policy of this very process: environment, rc file and, if named there, the secret's file. Throws ConfigError. */
-export function loadLocalPolicy(env: Environment = process.env): Policy {
+/**
+ * The policy of this very process, for connections to `destination` if that is given: environment, rc file and, if
+ * named there, the secret's file. Throws ConfigError.
+ */
+export function loadLocalPolicy(env: Environment = process.env, destination?: Destination): Policy {
+  const settings = loadLocalSettings(env, destination);
+  const policy = policyOf(settings);
+  // The policy's may be one of them.
+  for (const secret of secretsOf(settings)) if (secret !== policy.secret) secret.fill(0);
+  return policy;
+}
+
+/** What this very process lends to others, with a secret if it has one. Throws ConfigError. */
+export function loadLoan(env: Environment = process.env): Loan {
   const settings = loadLocalSettings(env);
+  return settings.secret === undefined
+    ? { secret: undefined, ...withoutSecret(settings) }
+    : policyOf(settings);
+}
+
+/** Throws ConfigError unless every secret can be read that is set, for all destinations or for some. How many there are. */
+export function checkLocalSecrets(env: Environment): number {
+  const settings = loadLocalSettings(env);
+  const sources = [settings.secret, ...settings.sections.map((section) => section.secret)];
+  const set = sources.filter((secret) => secret !== undefined);
+  for (const secret of set) policyOf({ ...settings, secret }).secret.fill(0);
+  return set.length;
+}
+
+function policyOf(settings: Settings): Policy {
   if (settings.secret?.kind !== 'file') return buildPolicy(settings, undefined);
   const { pathBytes, origin } = settings.secret;
   const contents = readSecretFile(pathBytes, `KNOCK_SECRET (${origin})`);
@@ -25,11 +53,15 @@ export function loadLocalPolicy(env: Environment = process.env): Policy {
   }
 }
 
-/** The settings of this very process, from its environment and rc file. Opens no secret's file. Throws ConfigError. */
-export function loadLocalSettings(env: Environment = process.env): Settings {
+/**
+ * The settings of this very process, for connections to `destination` if that is given: from its environment and rc
+ * file. Opens no secret's file. Throws ConfigError.
+ */
+export function loadLocalSettings(env: Environment = process.env, destination?: Destination): Settings {
   const rc = readRc(env);
   try {
-    return readSettings({ env: policyVariables(env), rc });
+    const settings = readSettings({ env: policyVariables(env), rc });
+    return destination === undefined ? settings : settingsFor(settings, destination);
   } finally {
     rc?.text.fill(0);
   }

@@ -7,6 +7,12 @@ export const USAGE_STATUS = 2;
 /** Of the further lines that an error takes on a terminal. */
 const INDENT = 2;
 
+/** `secret add`, without the program's own name. */
+function fullName(command: Command): string {
+  const { parent } = command;
+  return parent?.parent ? `${fullName(parent)} ${command.name()}` : command.name();
+}
+
 /** Makes a command report every mistake as one line, `knockify NAME: what is wrong`, and exit with status 2. */
 export function oneLineErrors(command: Command): Command {
   return command
@@ -18,7 +24,7 @@ export function oneLineErrors(command: Command): Command {
           .replace(/^error: /, '')
           .trimEnd()
           .replace(/\.$/, '');
-        write(errorLine(command, `${mistake}; see: knockify ${command.name()} --help`));
+        write(errorLine(command, `${mistake}; see: knockify ${fullName(command)} --help`));
       },
     })
     .exitOverride((error) => {
@@ -27,7 +33,7 @@ export function oneLineErrors(command: Command): Command {
 }
 
 function errorLine(command: Command, text: string): string {
-  return `${folded(pageOf(process.stderr), text, { text: `knockify ${command.name()}: `, indent: INDENT })}\n`;
+  return `${folded(pageOf(process.stderr), text, { text: `knockify ${fullName(command)}: `, indent: INDENT })}\n`;
 }
 
 /** Ends the process with the line that an error makes. */

@@ -30,12 +30,16 @@ export async function startPrivateControl(env: Environment, abandon: AbortSignal
   const remove = () => rmSync(directory, { recursive: true, force: true });
   const lifeline = new URL(`./lifeline${extname(import.meta.url)}`, import.meta.url).href;
   const self = [...process.execArgv, '--import', lifeline, process.argv[1] ?? ''];
-  const child = spawn(process.execPath, [...self, 'control', '--ephemeral', '--socket', socket], {
-    env: unpreloaded(env),
-    stdio: ['pipe', 'ignore', 'pipe'],
-    // Out of the terminal's process group: its Ctrl-C ends the command, which may still need the control process then.
-    detached: true,
-  });
+  const child = spawn(
+    process.execPath,
+    [...self, 'control', '--ephemeral', '--no-secrets', '--socket', socket],
+    {
+      env: unpreloaded(env),
+      stdio: ['pipe', 'ignore', 'pipe'],
+      // Out of the terminal's process group: its Ctrl-C ends the command, which may still need the control process then.
+      detached: true,
+    },
+  );
   const stop = async () => {
     await end(child);
     remove();

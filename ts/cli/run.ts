@@ -4,7 +4,7 @@ import { ConfigError } from '../config/error.ts';
 import { KEYS, type KeySpec, namesOf } from '../config/keys.ts';
 import { padSecret } from '../stealth/secret.ts';
 import { type Ending, endLike, Signals } from './launch.ts';
-import { loadLocalPolicy, loadLocalSettings, readSecretFile } from './localPolicy.ts';
+import { checkLocalSecrets, loadLocalPolicy, loadLocalSettings, readSecretFile } from './localPolicy.ts';
 import { fail, oneLineErrors, USAGE_STATUS } from './oneLineErrors.ts';
 import { findLibrary, preloadVariable, proveLoads } from './preload.ts';
 import { type PrivateControl, startPrivateControl } from './privateControl.ts';
@@ -122,7 +122,7 @@ export function environment({ secretFile, intlen, targets }: RunOptions): Enviro
   // Node has put U+FFFD where the environment is not UTF-8, and would hand on another secret.
   if (secret?.kind === 'bytes' && env.KNOCK_SECRET?.includes('\ufffd'))
     set(KEYS.secret, `h:${Buffer.from(secret.bytes).toString('hex')}`);
-  if (secret !== undefined) loadLocalPolicy(env).secret.fill(0);
+  checkLocalSecrets(env);
   return env;
 }
 
@@ -149,7 +149,7 @@ export async function privateControl(
       `${socket}: this user can't use the control process there (${reason}): it needs another --group or --mode`,
     );
   // Nobody will lend this control process a secret.
-  loadLocalPolicy(env).secret.fill(0);
+  if (checkLocalSecrets(env) === 0) loadLocalPolicy(env);
   try {
     return await showingProgress('starting a control process', startPrivateControl(env, interrupted));
   } catch (error) {

@@ -3,7 +3,6 @@ import { chmodSync, chownSync, existsSync, mkdirSync, unlinkSync } from 'node:fs
 import { dirname } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { ConfigError } from '../config/error.ts';
-import type { Policy } from '../config/policy.ts';
 import { lineLog, lineWriter } from '../control/log.ts';
 import { ControlServer } from '../control/server.ts';
 import type { Memory } from '../engine/engine.ts';
@@ -14,7 +13,8 @@ import { getsockname, getUint } from '../sys/libc.ts';
 import { type HandedOver, handedOver, harden, notify, unblock } from '../sys/process.ts';
 import type { ControlOptions } from './control.ts';
 import { ENGINE } from './environment.ts';
-import { loadLocalPolicy, loadLocalSettings } from './localPolicy.ts';
+import { type KeptSecrets, keepSecrets } from './keepSecrets.ts';
+import { loadLoan } from './localPolicy.ts';
 
 /** The number of a user or a group by its name, or as given if it is a number. */
 function idOf(kind: 'user' | 'group', name: string, option: string): number {
@@ -80,11 +80,6 @@ function memoryOf(kept: readonly HandedOver[]): Memory {
   };
 }
 
-/** The control process needs no secret of its own; a bad one is an error all the same. */
-function ownPolicy(): Policy | undefined {
-  return loadLocalSettings().secret === undefined ? undefined : loadLocalPolicy();
-}
-
 /** KNOCK_LOGLVL at which every connect has its line. */
 const LOG_EVERYTHING = 3;
 
@@ -108,27 +103,37 @@ export function serve(options: ControlOptions): void {
   // What a session leaves behind is garbage at once: with a young generation that grows, memory would wait for tens of
   // megabytes of it, and clients for the collection.
   setFlagsFromString('--semi-space-growth-factor=1');
-  const policy = ownPolicy();
+  // It needs no secret of its own; a bad one is an error all the same.
+  const policy = loadLoan();
+  const { logLevel } = policy;
   const write = lineWriter(STDERR);
-  const logLevel = policy?.logLevel ?? loadLocalSettings().logLevel ?? 1;
   const log = lineLog(logLevel, write);
+  // Rare, and of weight: said unless nothing is.
+  const say = (text: string) => {
+    if (logLevel > 0) write(`knockify control: ${text}`);
+  };
   const given = handedOver();
   const admits = admission(options.allowUser);
   const engine = createEngine(engineChoice(), memoryOf(given));
   let server: ControlServer;
   let listener: Listener;
+  let secrets: KeptSecrets | undefined;
   try {
+    const tell = { say, complain: (text: string) => log.error(text) };
+    secrets = keepSecrets(engine, options.secrets, { own: policy.secret, tell });
     listener = listen(options, given);
     server = new ControlServer(listener.fd, {
       engine,
       prompt: logLevel < LOG_EVERYTHING ? engine.prompt : undefined,
       ownPolicy: policy,
+      secrets: secrets?.set,
       admits,
       localAddress: getsockname,
       watch: channel.watch,
       log,
     });
   } catch (error) {
+    secrets?.close();
     engine.close();
     throw error;
   }
@@ -137,10 +142,12 @@ export function serve(options: ControlOptions): void {
   const stop = () => {
     notify('STOPPING=1');
     server.close();
+    secrets?.close();
     listener.remove();
     engine.close({ purge: options.ephemeral ?? false });
     process.exit(0);
   };
+  if (secrets !== undefined) process.on('SIGHUP', secrets.look);
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
 }

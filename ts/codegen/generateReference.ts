@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { commandLine } from '../cli/commands.ts';
 import { VARIABLES } from '../cli/environment.ts';
-import { KEY_LIST } from '../config/keys.ts';
+import { KEY_LIST, SECTION } from '../config/keys.ts';
 import { keepCurrent } from './committed.ts';
 import { buildManual } from './manual.ts';
 import { buildReference, type CommandText, type Subject } from './reference.ts';
@@ -24,11 +24,12 @@ function afterHelp(command: Command): string {
   return text.slice(command.helpInformation().length).trim();
 }
 
-function textOf(command: Command): CommandText {
+function textOf(command: Command, parent = ''): CommandText {
+  const name = `${parent}${command.name()}`;
   return {
-    name: command.name(),
+    name,
     summary: command.description(),
-    usage: command.usage(),
+    usage: command.usage().replace(' [command]', ''),
     parameters: command.registeredArguments.map((parameter) => ({
       name: `${parameter.name()}${parameter.variadic ? '...' : ''}`,
       description: parameter.description,
@@ -40,6 +41,7 @@ function textOf(command: Command): CommandText {
       required: option.mandatory,
     })),
     after: afterHelp(command),
+    commands: command.commands.map((child) => textOf(child, `${name} `)),
   };
 }
 
@@ -48,9 +50,10 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 };
 const subject: Subject = {
   version,
-  commands: commandLine().commands.map(textOf),
+  commands: commandLine().commands.map((command) => textOf(command)),
   settings: KEY_LIST,
   variables: VARIABLES,
+  section: SECTION,
 };
 
 keepCurrent({ 'docs/configuration.md': buildReference(subject), ...buildManual(subject) });

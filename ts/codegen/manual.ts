@@ -1,8 +1,11 @@
 import { type CallSpec, calls } from '../spec/calls.ts';
 import {
   type CommandText,
+  capital,
   escaped,
   explained,
+  inSections,
+  type OptionText,
   type SettingText,
   type Subject,
   type VariableText,
@@ -58,13 +61,25 @@ function unfolded(text: string): string {
 const pageOf = (name: string) => `**knockify-${name}**(1)`;
 const COMMON = '**knockify**(1), **knockrc**(5), **libknockify.so**(7)';
 
+function optionList(options: readonly OptionText[]): string {
+  return defined(options.map((option) => [flags(option.flags), escaped(explained(option))]));
+}
+
+function subcommand({ name, summary, parameters, options }: CommandText): string {
+  const heading = [`**${name}**`, ...parameters.map((one) => `*${one.name}*`)].join(' ');
+  const operands = defined(parameters.map((one) => [`*${one.name}*`, escaped(one.description)]));
+  const text = [`## ${heading}`, `${escaped(capital(summary))}.`, operands.trim(), optionList(options)];
+  return text.filter((part) => part !== '').join('\n\n');
+}
+
 function commandPage(subject: Subject, command: CommandText): string {
-  const { name, summary, parameters, options, after } = command;
+  const { name, summary, parameters, options, after, commands } = command;
   return page(subject, `knockify-${name}`, 1, {
     NAME: `knockify-${name} - ${escaped(summary)}`,
-    SYNOPSIS: usageOf(command),
+    SYNOPSIS: [command, ...commands].map(usageOf).join('\n\n'),
     ARGUMENTS: defined(parameters.map((one) => [`*${one.name}*`, escaped(one.description)])),
-    OPTIONS: defined(options.map((option) => [flags(option.flags), escaped(explained(option))])),
+    OPTIONS: optionList(options),
+    COMMANDS: commands.map(subcommand).join('\n'),
     NOTES: escaped(unfolded(after)),
     'SEE ALSO': COMMON,
   });
@@ -103,6 +118,16 @@ The settings of **knockrc**(5) can be in the environment as well, and win there.
   });
 }
 
+function rcExample({ settings, section }: Subject): string {
+  const line = ({ name, example }: SettingText) => `${name}=${example}`;
+  return [
+    ...settings.map(line),
+    '',
+    section.example,
+    ...settings.filter((one) => one.inSections).map(line),
+  ].join('\n');
+}
+
 function rcPage(subject: Subject): string {
   return page(subject, 'knockrc', 5, {
     NAME: 'knockrc - settings of TCP Stealth for one user',
@@ -117,7 +142,10 @@ that is set twice and an empty value are errors: stealth sockets then fail, and 
 
 The same names in the environment win over the file.`,
     KEYS: defined(subject.settings.map(settingEntry)),
-    EXAMPLE: `\`\`\`\n${subject.settings.map(({ name, example }) => `${name}=${example}`).join('\n')}\n\`\`\``,
+    SECTIONS: escaped(
+      `${subject.section.description} A section begins with ${subject.section.rule}. In it there may be ${inSections(subject.settings)}.`,
+    ),
+    EXAMPLE: `\`\`\`\n${rcExample(subject)}\n\`\`\``,
     'SEE ALSO': '**knockify**(1), **knockify-secret**(1), **libknockify.so**(7)',
   });
 }

@@ -21,6 +21,8 @@ export interface KeySpec<T> {
   readonly aliases: readonly string[];
   /** Its value must appear in no message. */
   readonly confidential: boolean;
+  /** It may stand in a section of an rc file, for some destinations only. */
+  readonly inSections: boolean;
   /** What applies when it is not set. */
   readonly default: string;
   /** What a value must be, as the end of a message: "must be ...". */
@@ -36,7 +38,9 @@ const secret: KeySpec<SecretSource> = {
   name: 'KNOCK_SECRET',
   aliases: [],
   confidential: true,
-  default: "the control process's own secret; without one, stealth sockets fail",
+  inSections: true,
+  default:
+    "the control process's own secret, or for listeners its named ones; without any, stealth sockets fail",
   rule: 'h: and an even number of hex digits, f: and a file name, or else the text itself; not empty, not all zero bytes',
   example: 'f:/home/user/.knock-secret',
   description:
@@ -49,6 +53,7 @@ const protectedLength: KeySpec<number> = {
   name: 'KNOCK_INTLEN',
   aliases: ['KNOCK_INTEGRITY_LEN', 'KNOCK_INT_LEN'],
   confidential: false,
+  inSections: true,
   default: '0',
   rule: `a whole number from 0 to ${MAX_PROTECTED_LENGTH}`,
   example: '4',
@@ -67,6 +72,7 @@ const replay: KeySpec<Replay> = {
   name: 'KNOCK_REPLAY',
   aliases: [],
   confidential: false,
+  inSections: false,
   default: DEFAULT_REPLAY,
   rule: 'allow or reject',
   example: 'allow',
@@ -83,6 +89,7 @@ const targets: KeySpec<Targets> = {
   name: 'KNOCK_TARGETS',
   aliases: [],
   confidential: false,
+  inSections: false,
   default: 'all TCP sockets',
   rule:
     'ADDR[/PREFIX][:PORT], [V6]:PORT, [V6/PREFIX]:PORT or :PORT, several of them separated by commas ' +
@@ -98,6 +105,7 @@ const logLevel: KeySpec<LogLevel> = {
   name: 'KNOCK_LOGLVL',
   aliases: [],
   confidential: false,
+  inSections: false,
   default: String(DEFAULT_LOG_LEVEL),
   rule: 'a whole number from 0 to 3',
   example: '2',
@@ -111,6 +119,7 @@ const timeout: KeySpec<number> = {
   name: 'KNOCK_TIMEOUT',
   aliases: [],
   confidential: false,
+  inSections: false,
   default: String(DEFAULT_TIMEOUT),
   rule: `a whole number of seconds from 1 to ${LONGEST_TIMEOUT}`,
   example: '2',
@@ -124,6 +133,18 @@ export const KEYS = { secret, protectedLength, replay, targets, logLevel, timeou
 
 /** The same as a list, in the order of the documentation. */
 export const KEY_LIST: readonly KeySpec<unknown>[] = Object.values(KEYS);
+
+/** The sections of an rc file, for the documentation and for messages. */
+export const SECTION = {
+  rule: 'a line with [ and ] around targets, written as in KNOCK_TARGETS',
+  example: '[192.0.2.0/24:22]',
+  description:
+    'A file may have sections, each with what a client uses for some destinations only: other secrets for other servers. ' +
+    'What a section leaves open is as the lines above the first one have it. Of several sections that fit a destination ' +
+    'the most specific one counts: that with the longer prefix, and with equal ones that with a port; two that are ' +
+    'equally specific are an error. What a section names uses stealth also where KNOCK_TARGETS of the same file leaves ' +
+    'it out. The environment wins over sections, too. Listeners heed none.',
+} as const;
 
 /** All names of a setting, the proper one first. */
 export function namesOf(spec: KeySpec<unknown>): readonly string[] {

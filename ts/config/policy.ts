@@ -24,6 +24,17 @@ export interface Policy {
   readonly logLevel: LogLevel;
 }
 
+/** The control process's own policy, as far as it lends it to applications that bring no secret. */
+export interface Loan extends Omit<Policy, 'secret'> {
+  readonly secret: Uint8Array | undefined;
+}
+
+/** What applies to one listener. */
+export interface ListenerPolicy extends Loan {
+  /** The control process's named secrets are accepted, beside the `secret` if there is one. */
+  readonly named: boolean;
+}
+
 /** Names of the environment variables that make a policy, aliases included: what the shim hands over. */
 export const POLICY_KEYS: readonly string[] = KEY_LIST.flatMap(namesOf);
 
@@ -31,17 +42,39 @@ export const POLICY_KEYS: readonly string[] = KEY_LIST.flatMap(namesOf);
  * The policy of one application.
  *
  * `secretFile` holds the contents of the file when `own.secret` names one; only its first 64 bytes count.
- * `fallback` is the control process's own policy. It lends its secret to an application that brings none, and
+ * `loan` is of the control process. It lends its secret to an application that brings none, and
  * then also fills the protected length, the targets and the word on replays that the application leaves open. A secret of one's
  * own never goes with another's protected length: what is left open is then 0 and everything.
  *
  * Throws ConfigError when there is no secret, or the file holds none. The returned secret may be the
- * fallback's: whoever wipes it wipes both.
+ * lent one: whoever wipes it wipes both.
  */
-export function buildPolicy(own: Settings, secretFile: Uint8Array | undefined, fallback?: Policy): Policy {
-  const lender = own.secret === undefined ? fallback : undefined;
+export function buildPolicy(own: Settings, secretFile: Uint8Array | undefined, loan?: Loan): Policy {
+  const lender = own.secret === undefined && loan?.secret !== undefined ? loan : undefined;
+  return { secret: lender?.secret ?? ownSecret(own, secretFile), ...withoutSecret(own, lender) };
+}
+
+/**
+ * The same for a listener. `named` are the control process's named secrets, if it has a place for them: a listener without a
+ * secret of its own accepts them all, those that are added later included. Only one that nobody could reach is refused.
+ */
+export function buildListenerPolicy(
+  own: Settings,
+  secretFile: Uint8Array | undefined,
+  loan?: Loan,
+  named?: { readonly size: number },
+): ListenerPolicy {
+  const lends = own.secret === undefined && (named?.size ?? 0) > 0;
+  if (!lends) {
+    const policy = buildPolicy(own, secretFile, loan);
+    return { ...policy, named: own.secret === undefined && named !== undefined };
+  }
+  return { secret: loan?.secret, named: true, ...withoutSecret(own, loan) };
+}
+
+/** All but the secret; what is left open is the lender's. */
+export function withoutSecret(own: Settings, lender?: Loan): Omit<Policy, 'secret'> {
   return {
-    secret: lender?.secret ?? ownSecret(own, secretFile),
     protectedLength: own.protectedLength ?? lender?.protectedLength ?? 0,
     replay: own.replay ?? lender?.replay ?? DEFAULT_REPLAY,
     targets: own.targets ?? lender?.targets ?? ALL_TARGETS,

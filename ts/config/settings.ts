@@ -1,8 +1,10 @@
+import type { Destination } from '../stealth/destination.ts';
 import { ConfigError, type Refuse, shown } from './error.ts';
 import { KEYS, type KeySpec, type LogLevel, namesOf, type Replay } from './keys.ts';
-import { parseRc } from './rc.ts';
+import { parseRc, type RcSection } from './rc.ts';
 import type { SecretSource } from './secretForm.ts';
-import type { Targets } from './targets.ts';
+import { checkSections, type Section, sectionFor } from './sections.ts';
+import { parseTargets, type Targets } from './targets.ts';
 
 export type { LogLevel } from './keys.ts';
 export type { SecretSource } from './secretForm.ts';
@@ -23,6 +25,10 @@ export interface Settings {
   readonly logLevel: LogLevel | undefined;
   /** Seconds. */
   readonly timeout: number | undefined;
+  /** What a client uses instead for some destinations; the environment has had its say. */
+  readonly sections: readonly Section[];
+  /** KNOCK_TARGETS is the environment's: nothing is added to it. */
+  readonly targetsFixed: boolean;
 }
 
 /** One value that was found, under the proper name or an alias. */
@@ -38,11 +44,18 @@ interface Found {
  */
 export function readSettings(raw: RawSettings): Settings {
   const environment = [...raw.env].map(([key, value]) => ({ key, value, origin: 'environment' }));
-  const file = raw.rc === undefined ? [] : parseRc(raw.rc.path, raw.rc.text);
-  const read = <T>(spec: KeySpec<T>): T | undefined => {
-    const [ours, theirs] = [readFrom(environment, spec), readFrom(file, spec)];
+  const rc = raw.rc === undefined ? { entries: [], sections: [] } : parseRc(raw.rc.path, raw.rc.text);
+  const read = <T>(spec: KeySpec<T>, entries: readonly Found[] = rc.entries): T | undefined => {
+    const [ours, theirs] = [readFrom(environment, spec), readFrom(entries, spec)];
     return ours ?? theirs;
   };
+  const sections = rc.sections.map((section) => ({
+    targets: parseHeader(section),
+    origin: section.origin,
+    secret: read(KEYS.secret, section.entries),
+    protectedLength: read(KEYS.protectedLength, section.entries),
+  }));
+  checkSections(sections);
   return {
     secret: read(KEYS.secret),
     protectedLength: read(KEYS.protectedLength),
@@ -50,7 +63,35 @@ export function readSettings(raw: RawSettings): Settings {
     targets: read(KEYS.targets),
     logLevel: read(KEYS.logLevel),
     timeout: read(KEYS.timeout),
+    sections,
+    targetsFixed: environment.some(({ key }) => key === KEYS.targets.name),
   };
+}
+
+/** The settings as they are for a connection to one destination. */
+export function settingsFor(settings: Settings, destination: Destination): Settings {
+  const section = sectionFor(settings.sections, destination);
+  if (section === undefined) return settings;
+  return {
+    ...settings,
+    secret: section.secret ?? settings.secret,
+    protectedLength: section.protectedLength ?? settings.protectedLength,
+    targets: settings.targetsFixed ? settings.targets : section.targets,
+  };
+}
+
+/** Every secret that is in settings, for whoever wipes them. */
+export function secretsOf({ secret, sections }: Settings): Uint8Array[] {
+  return [secret, ...sections.map((section) => section.secret)].flatMap((source) =>
+    source?.kind === 'bytes' ? [source.bytes] : [],
+  );
+}
+
+/** What stands in a header is not shown: it may be a piece of a secret that got there by mistake. */
+function parseHeader({ header, origin }: RcSection): Targets {
+  return parseTargets(header, (why) => {
+    throw new ConfigError(`${origin}: the targets in brackets: ${why}; must be ${KEYS.targets.rule}`);
+  });
 }
 
 function readFrom<T>(source: readonly Found[], spec: KeySpec<T>): T | undefined {

@@ -1,4 +1,4 @@
-import { isMapped, parseAddress, unmapped } from '../stealth/address.ts';
+import { isMapped, isUnspecified, parseAddress, unmapped } from '../stealth/address.ts';
 import type { Destination } from '../stealth/destination.ts';
 import type { Refuse } from './error.ts';
 
@@ -110,6 +110,18 @@ function samePrefix(one: Uint8Array, other: Uint8Array, bits: number): boolean {
   return (((one[whole] ?? 0) ^ (other[whole] ?? 0)) & mask) === 0;
 }
 
-function isUnspecified(address: Uint8Array): boolean {
-  return address.every((byte) => byte === 0);
+const prefixOf = ({ net }: Target) => net?.prefix ?? 0;
+
+/** Whether a target says more of a destination that both match: by a longer prefix, else by a port. */
+export function moreSpecific(one: Target, other: Target): boolean {
+  if (prefixOf(one) !== prefixOf(other)) return prefixOf(one) > prefixOf(other);
+  return one.port !== undefined && other.port === undefined;
+}
+
+/** Whether there is a destination that both match, and neither more specifically. */
+export function targetsCollide(one: Target, other: Target): boolean {
+  if (prefixOf(one) !== prefixOf(other) || one.port !== other.port) return false;
+  if (one.net === undefined || other.net === undefined) return true;
+  const [net, { address }] = [one.net, other.net];
+  return net.address.length === address.length && samePrefix(address, net.address, net.prefix);
 }

@@ -61,6 +61,12 @@ export class Connecting implements Dealings {
     return verdict('deferred', { logLevel });
   }
 
+  /** To a destination that is no target. */
+  leaveAlone(socket: number, sight: Sight): Verdict {
+    this.#makeFresh(socket, sight);
+    return verdict('pass');
+  }
+
   /** The program chose secret and protected bytes itself: no setting and no target counts. */
   connectAsTold(socket: number, sight: Sight, request: Message<'connect'>, program: ProgramStealth): Verdict {
     const { secret, payload } = program;

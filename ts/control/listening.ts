@@ -1,4 +1,4 @@
-import type { Policy } from '../config/policy.ts';
+import type { ListenerPolicy } from '../config/policy.ts';
 import { matchesListener } from '../config/targets.ts';
 import type { Engine, Inspection, Protection } from '../engine/engine.ts';
 import { integrityMidstate } from '../stealth/token.ts';
@@ -39,11 +39,12 @@ export class Listening implements Dealings {
     this.#answer = answer;
   }
 
-  listen(socket: number, policy: Policy): Verdict {
-    const { logLevel, secret, protectedLength, replay, targets } = policy;
+  listen(socket: number, policy: ListenerPolicy): Verdict {
+    const { logLevel, secret, named, protectedLength, replay, targets } = policy;
     const local = parseSockaddr(this.#around.localAddress(socket));
     if (!matchesListener(targets, local)) return verdict('pass', { logLevel });
-    return this.#guard(socket, { secret, protectedLength, allowReplay: replay === 'allow' }, logLevel);
+    const allowReplay = replay === 'allow';
+    return this.#guard(socket, { secret, named, protectedLength, allowReplay }, logLevel);
   }
 
   /** The program chose secret and protected length itself: no setting and no target counts. */
@@ -117,8 +118,14 @@ export class Listening implements Dealings {
   }
 
   #judge(inspection: Inspection): Verdict {
-    if (inspection.pass) return verdict('pass');
-    this.#around.log.info(`reset a connection to ${whoIs(this.#client)}: ${inspection.reason}`);
+    const { log, secrets } = this.#around;
+    const name = inspection.slot === undefined ? undefined : secrets?.nameOf(inspection.slot);
+    const by = name === undefined ? '' : ` by secret ${name}`;
+    if (inspection.pass) {
+      if (name !== undefined) log.info(`let a connection in to ${whoIs(this.#client)}${by}`);
+      return verdict('pass');
+    }
+    log.info(`reset a connection to ${whoIs(this.#client)}${by}: ${inspection.reason}`);
     return verdict('reset');
   }
 

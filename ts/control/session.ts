@@ -1,10 +1,11 @@
 import { ConfigError } from '../config/error.ts';
-import { buildPolicy, type Policy } from '../config/policy.ts';
-import type { Settings } from '../config/settings.ts';
-import { ALL_TARGETS } from '../config/targets.ts';
+import { buildListenerPolicy, buildPolicy, type Policy } from '../config/policy.ts';
+import { type Settings, settingsFor, secretsOf as settingsSecrets } from '../config/settings.ts';
+import { ALL_TARGETS, matchesDestination } from '../config/targets.ts';
 import { type Answered, EngineError, type Sight } from '../engine/engine.ts';
 import type { Message } from '../spec/codec.ts';
 import { type ActionName, actions } from '../spec/messages.ts';
+import type { Destination } from '../stealth/destination.ts';
 import { SysError } from '../sys/error.ts';
 import { FileError } from '../sys/files.ts';
 import { applicationSettings, secretFileContents } from './application.ts';
@@ -13,6 +14,7 @@ import { TransitionError } from './delayed.ts';
 import { Listening } from './listening.ts';
 import { readNote, secretsOf } from './note.ts';
 import { setOption } from './options.ts';
+import { parseSockaddr } from './sockaddr.ts';
 import { type Credentials, type Dealings, type Surroundings, whoIs } from './surroundings.ts';
 import { refuse, STEALTH_UNAVAILABLE, type Verdict, verdict } from './verdict.ts';
 
@@ -47,6 +49,15 @@ const PROCEED = actions.find(({ name }) => name === 'proceed')?.id;
 function isConstant(request: Request, settings: Settings, { targets, protectedLength }: Policy): boolean {
   const fromFile = request.rc_path.length > 0 || settings.secret?.kind === 'file';
   return !fromFile && targets === ALL_TARGETS && protectedLength === 0;
+}
+
+function destinationOf({ peer, peer_size }: Message<'connect'>): Destination {
+  return parseSockaddr(peer.subarray(0, peer_size));
+}
+
+/** Whoever has a secret for some destinations only needs none for those that are no target. */
+function leavesAlone({ sections, targets }: Settings, message: Message<'connect'>): boolean {
+  return sections.length > 0 && targets !== undefined && !matchesDestination(targets, destinationOf(message));
 }
 
 function isOneOf(names: readonly ActionName[], { action }: Verdict): boolean {
@@ -171,8 +182,9 @@ export class Session {
       return this.#listening().listenAsTold(socket, program);
     if (program !== undefined && message.kind === 'connect')
       return this.#connecting().connectAsTold(socket, sight, message, program);
-    const settings = applicationSettings(message, second, this.#client);
-    if (settings.secret?.kind === 'bytes') this.#secrets.push(settings.secret.bytes);
+    const settings = this.#settings(message, second);
+    if (message.kind === 'connect' && leavesAlone(settings, message))
+      return this.#connecting().leaveAlone(socket, sight);
     if (settings.secret?.kind !== 'file')
       return this.#request(message, { socket, sight }, settings, undefined);
     const { path, pathBytes } = settings.secret;
@@ -201,13 +213,32 @@ export class Session {
     settings: Settings,
     file: Uint8Array | undefined,
   ): Verdict {
-    const { ownPolicy } = this.#around;
+    const { ownPolicy, secrets } = this.#around;
+    if (request.kind === 'listen') {
+      const policy = buildListenerPolicy(settings, file, ownPolicy, secrets);
+      this.#own(policy.secret);
+      return this.#listening().listen(socket, policy);
+    }
     const policy = buildPolicy(settings, file, ownPolicy);
-    if (policy.secret !== ownPolicy?.secret) this.#secrets.push(policy.secret);
-    if (request.kind === 'listen') return this.#listening().listen(socket, policy);
+    this.#own(policy.secret);
     const connected = this.#connecting().connect(socket, sight, request, policy);
     if (connected.action === PROCEED && isConstant(request, settings, policy)) this.#lesson = policy;
     return connected;
+  }
+
+  /** Of a connect, as they are for its destination. */
+  #settings(message: Request, rc: number | undefined): Settings {
+    const settings = applicationSettings(message, rc, this.#client);
+    this.#secrets.push(...settingsSecrets(settings));
+    const { sections } = settings;
+    return message.kind === 'connect' && sections.length > 0
+      ? settingsFor(settings, destinationOf(message))
+      : settings;
+  }
+
+  /** To be wiped at the end, unless it is the control process's. */
+  #own(secret: Uint8Array | undefined): void {
+    if (secret !== undefined && secret !== this.#around.ownPolicy?.secret) this.#secrets.push(secret);
   }
 
   #connecting(): Connecting {

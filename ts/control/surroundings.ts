@@ -1,6 +1,7 @@
-import type { Policy } from '../config/policy.ts';
+import type { Loan } from '../config/policy.ts';
 import type { Engine, Prompt } from '../engine/engine.ts';
 import type { Log } from './log.ts';
+import type { SecretSet } from './secretSet.ts';
 import type { Verdict } from './verdict.ts';
 
 /** What a session needs of the rest of the control process. */
@@ -9,7 +10,9 @@ export interface Surroundings {
   /** The engine's, unless every connect is to be told about. */
   readonly prompt: Prompt | undefined;
   /** The control process's own policy, lent to applications that bring no secret. */
-  readonly ownPolicy: Policy | undefined;
+  readonly ownPolicy: Loan | undefined;
+  /** The named secrets, for listeners of applications that bring none; undefined where there is no place for any. */
+  readonly secrets: SecretSet | undefined;
   /** Whether a user may use this control process at all. */
   readonly admits: (uid: number) => boolean;
   /** `struct sockaddr` of a socket's own address. */

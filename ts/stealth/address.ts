@@ -17,6 +17,11 @@ export function isMapped(address: Uint8Array): boolean {
   return address.length === 16 && address.every((byte, i) => i >= 12 || byte === (i < 10 ? 0 : 0xff));
 }
 
+/** 0.0.0.0 or ::. */
+export function isUnspecified(address: Uint8Array): boolean {
+  return address.every((byte) => byte === 0);
+}
+
 function parseIpv4(text: string): Uint8Array | undefined {
   const parts = text.split('.');
   // Leading zeros are refused: some programs read them as octal.

@@ -1,6 +1,6 @@
 import { ConfigError } from '../../config/error.ts';
 import { ALL_TARGETS, matchesDestination } from '../../config/targets.ts';
-import { destinationOf } from '../../stealth/destination.ts';
+import { type Destination, destinationOf } from '../../stealth/destination.ts';
 import { fingerprint } from '../../stealth/secret.ts';
 import { loadLocalPolicy, loadLocalSettings } from '../localPolicy.ts';
 import { showingProgress } from '../progress.ts';
@@ -45,8 +45,9 @@ function settingsFor(
   env: NodeJS.ProcessEnv,
   { first }: CheckOptions,
 ): Pick<Tried, 'protectedLength' | 'fingerprint'> {
-  const { protectedLength = 0, targets = ALL_TARGETS, secret } = loadLocalSettings(env);
-  if (!matchesDestination(targets, destinationOf(address.replace(/%.*/, ''), port)))
+  const destination = destinationOf(address.replace(/%.*/, ''), port);
+  const { protectedLength = 0, targets = ALL_TARGETS, secret } = loadLocalSettings(env, destination);
+  if (!matchesDestination(targets, destination))
     throw new ConfigError(
       `KNOCK_TARGETS leaves ${address} port ${port} out: programs connect there without a token`,
     );
@@ -54,11 +55,11 @@ function settingsFor(
     throw new ConfigError(
       `KNOCK_INTLEN is ${protectedLength}: the token covers the first ${protectedLength} bytes that the client sends, so it takes as many to try it; add what a client says there: --send TEXT or --send-hex HEX`,
     );
-  return { protectedLength, fingerprint: secret === undefined ? undefined : fingerprintOf(env) };
+  return { protectedLength, fingerprint: secret && fingerprintOf(env, destination) };
 }
 
-function fingerprintOf(env: NodeJS.ProcessEnv): string {
-  const { secret } = loadLocalPolicy(env);
+function fingerprintOf(env: NodeJS.ProcessEnv, destination: Destination): string {
+  const { secret } = loadLocalPolicy(env, destination);
   try {
     return fingerprint(secret);
   } finally {

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { destinationOf } from '../../stealth/destination.ts';
 import { loadLocalPolicy } from '../localPolicy.ts';
 import { showingProgress } from '../progress.ts';
 import { Unprotected } from '../run.ts';
@@ -22,10 +23,10 @@ const EVERYWHERE = '0.0.0.0/0,::/0';
 /** Compares a SYN with a token as it left with what arrived at a `knockify check --listen`. Returns the exit status. */
 export async function checkPath(aim: Aim, options: CheckOptions): Promise<number> {
   const env = programEnvironment({ ...options, intlen: '0', targets: EVERYWHERE });
-  const { secret } = loadLocalPolicy(env);
+  const { address, port } = aim.endpoint;
+  const { secret } = loadLocalPolicy(env, destinationOf(address.replace(/%.*/, ''), port));
   try {
     const { line, nonce } = greet(secret);
-    const { address, port } = aim.endpoint;
     const task = {
       ...{ address, port, timeout: options.timeout * 1000, line: true },
       first: Buffer.from(line).toString('hex'),
