@@ -16,6 +16,7 @@ beforeAll(() => {
   file('secret', 'secret');
   file('empty', '');
   file('rc', 'KNOCK_SECRET=secret\n');
+  file('sections', '[192.0.2.0/24]\nKNOCK_SECRET=other\n[[::1]:22]\nKNOCK_SECRET=secret\n');
   file('open-rc', 'KNOCK_SECRET=secret\n', 0o644);
   file('.knockrc', `KNOCK_SECRET=f:${join(folder, 'secret')}\n`);
 });
@@ -83,6 +84,11 @@ describe('knockify isn', () => {
       env: () => ({ KNOCK_SECRET: `f:${at('secret')}` }),
     },
     { description: 'KNOCK_RC', args: () => [], env: () => ({ KNOCK_RC: at('rc') }) },
+    {
+      description: 'the section for the destination',
+      args: () => [],
+      env: () => ({ KNOCK_RC: at('sections') }),
+    },
     { description: '~/.knockrc naming a file', args: () => [], env: () => ({ HOME: folder }) },
   ])('takes the secret from $description', ({ args, env }) => {
     expect(runCommand('isn', [...SSH, ...args()], env())).toMatchObject({
