@@ -10,6 +10,7 @@ import { bootMachine, type Machine } from './machine.ts';
 /** The Debian package on a machine of its own, as docs/install.md has it, command by command. */
 
 const GUIDE = readFileSync(join(REPOSITORY, 'docs/install.md'), 'utf8');
+const SECRETS = readFileSync(join(REPOSITORY, 'docs/secrets.md'), 'utf8');
 /** Compressing the runtime takes most of it; so does looking into it. Milliseconds. */
 const BUILD = 400_000;
 const STEP = 180_000;
@@ -37,13 +38,13 @@ let machine: Machine;
 let client: Control;
 let lintian: Promise<Outcome>;
 
-/** The commands of a section of the guide that a user runs; root's, unless it is named. */
-function commands(section: string, user = ''): string {
-  const text = GUIDE.split(/^## /m).find((part) => part.startsWith(`${section}\n`));
+/** The commands of a section of a guide that a user runs; root's, unless it is named. */
+function commands(section: string, user = '', guide = GUIDE): string {
+  const text = guide.split(/^## /m).find((part) => part.startsWith(`${section}\n`));
   const blocks = [...(text ?? '').matchAll(/^```(sh\S*)\n(.*?)^```$/gms)];
   const wanted = user === '' ? 'sh' : `sh-${user}`;
   const found = blocks.filter(([, language]) => language === wanted).map(([, , body]) => body);
-  if (found.length === 0) throw new Error(`docs/install.md has no ${wanted} commands in "${section}"`);
+  if (found.length === 0) throw new Error(`no ${wanted} commands in "${section}" of the guide`);
   return found.join('');
 }
 
@@ -172,6 +173,37 @@ describe('a hidden server', () => {
       await succeed(
         `rm -r /etc/systemd/system/${folder}; systemctl daemon-reload; systemctl restart knockify.service`,
       );
+    },
+    STEP,
+  );
+
+  test(
+    'has a secret for each client, as the guide says',
+    async () => {
+      const folder = '/etc/knockify/secrets.d';
+      expect(await succeed(`stat -c '%U:%G %a' ${folder}`)).toBe('knockify:knockify 700\n');
+      const listed = await succeed(commands('On the server', '', SECRETS));
+      expect(listed).toMatch(/^NAME .*\nalice .* valid\nbob .* valid\n$/m);
+      expect(await succeed(`stat -c '%U:%G %a' ${folder}/alice.secret`)).toBe('knockify:knockify 600\n');
+      const copies = ['alice', 'bob'].map((name) => {
+        const copy = join(lab.directory, name);
+        copyFileSync(`${machine.root}${folder}/${name}.secret`, copy);
+        return `f:${copy}`;
+      });
+      for (const copy of copies) expect(await openPorts(copy)).toEqual([22]);
+      expect(await openPorts(secretOf())).toEqual([80]);
+      await succeed(commands('Revoke, rotate', '', SECRETS));
+      await expect.poll(() => openPorts(copies[1]), { timeout: 10_000 }).toEqual([]);
+      for (const copy of [copies[0], `f:${machine.root}${folder}/alice.secret`])
+        expect(await openPorts(copy)).toEqual([22]);
+      expect(await succeed('KNOCK_SECRET=x knockify doctor')).toContain(
+        `ok  named secrets: ${folder} has 1, and 1 old that are still valid\n`,
+      );
+      await succeed(`
+        knockify secret revoke alice
+        install -m 644 -t /etc/systemd/system/ssh.service.d /usr/share/doc/knockify/examples/ssh.service.d/knockify.conf
+        systemctl daemon-reload; systemctl restart ssh.service`);
+      await expectHidden();
     },
     STEP,
   );

@@ -109,6 +109,7 @@ control process when the first program needs it.`,
 The settings of **knockrc**(5) can be in the environment as well, and win there.`,
     FILES: defined([
       ['*~/.knockrc*', 'the settings of a user: **knockrc**(5)'],
+      ['*/etc/knockify/secrets.d*', 'the named secrets of a server: **knockify-secret**(1)'],
       ['*/run/knockify/control.sock*', "the control process's socket"],
     ]),
     'EXIT STATUS': '0 for success, 1 where something is missing or fails, 2 for a mistake in what was asked.',
