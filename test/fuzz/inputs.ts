@@ -70,7 +70,12 @@ const ASSIGNMENT = fc.constantFrom('=', '=', '=', '=', ' = ', '', '==');
 
 /** Lines that look like settings, ended or separated by `end`. */
 export function anySettings(end: string): fc.Arbitrary<Uint8Array> {
-  const line = fc.tuple(KEY, ASSIGNMENT, VALUE).map((parts) => parts.join(''));
+  const setting = fc.tuple(KEY, ASSIGNMENT, VALUE).map((parts) => parts.join(''));
+  const header = fc.tuple(fc.constantFrom('[', ' [', ''), VALUE, fc.constantFrom(']', '] ', ''));
+  const line = fc.oneof(
+    { weight: 4, arbitrary: setting },
+    header.map((parts) => parts.join('')),
+  );
   return fc
     .array(line, { maxLength: 3 })
     .map((lines) => Buffer.from(lines.map((text) => text + end).join('')));
