@@ -5,6 +5,7 @@ import { interfaces } from './interface.ts';
 import { knocking } from './knocking.ts';
 import { latency } from './latency.ts';
 import { memory } from './memory.ts';
+import { named } from './named.ts';
 import { rate } from './rate.ts';
 import { scale } from './scale.ts';
 import { startup } from './startup.ts';
@@ -14,6 +15,6 @@ import { verdict } from './verdict.ts';
 
 /** In the order of the table. */
 export const rows: readonly Row[] = [
-  ...[flood, verdict, accepted, latency, rate, throughput, interfaces],
+  ...[flood, verdict, named, accepted, latency, rate, throughput, interfaces],
   ...[untracked, knocking, startup, memory, scale],
 ];

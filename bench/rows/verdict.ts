@@ -1,48 +1,18 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { start, untilListening } from '../../test/lab/program.ts';
 import type { Bench } from '../bench.ts';
+import { newGuard, programs, runTime, withStatistics } from '../guardTime.ts';
 import { atMost, figure, type Row } from '../row.ts';
 
 const GUARDED = 7091;
 const EMPTY = 7092;
-const STATISTICS = '/proc/sys/kernel/bpf_stats_enabled';
 const TOKEN = fileURLToPath(new URL('../../test/engine/token.bpf.c', import.meta.url));
 /** Few in a row, and often: what the scheduler does meanwhile must not be measured. */
 const REPEATS = 2_000;
 const OFTEN = 5;
-
-interface Program {
-  readonly id: number;
-  readonly name?: string;
-  readonly run_time_ns?: number;
-  readonly run_cnt?: number;
-}
-
-function programs(): Program[] {
-  return JSON.parse(execFileSync('bpftool', ['-j', 'prog', 'show'], { encoding: 'utf8' }));
-}
-
-/** Nanoseconds of a run of the program while `work` is done. */
-async function runTime(id: number, work: () => Promise<unknown>): Promise<number> {
-  const read = () => programs().find((program) => program.id === id) ?? { id };
-  const before = read();
-  await work();
-  const after = read();
-  const runs = (after.run_cnt ?? 0) - (before.run_cnt ?? 0);
-  return ((after.run_time_ns ?? 0) - (before.run_time_ns ?? 0)) / runs;
-}
-
-/** The guard that was loaded for `work`: the new one that a flood made run most. */
-async function newGuard(bench: Bench, before: ReadonlySet<number>): Promise<number> {
-  await bench.handshakes(GUARDED);
-  const fresh = programs().filter(({ id, name }) => !before.has(id) && name?.startsWith('knock_guard'));
-  const [most] = fresh.sort((a, b) => (b.run_cnt ?? 0) - (a.run_cnt ?? 0));
-  if (most === undefined) throw new Error('no guard was loaded');
-  return most.id;
-}
 
 /** Nanoseconds of the authenticator, and of a program that does nothing, by test runs. */
 function testRuns(bench: Bench, rounds: number): { md5: number[]; nothing: number[] } {
@@ -101,15 +71,13 @@ export const verdict: Row = {
   baseline: 'a sk_reuseport program that does nothing but drop',
   async measure(bench) {
     const { stealth, settings } = bench;
-    const kept = readFileSync(STATISTICS, 'latin1');
     const before = new Set(programs().map(({ id }) => id));
     const dropper = start(stealth.server, [bench.program('dropper'), String(EMPTY)]);
     const server = await bench.accepting(GUARDED, stealth.knock(stealth.server), 'reset');
     await untilListening(dropper, EMPTY);
     const samples: { guard: number; empty: number }[] = [];
-    try {
-      writeFileSync(STATISTICS, '1');
-      const guard = await newGuard(bench, before);
+    await withStatistics(async () => {
+      const guard = await newGuard(bench, GUARDED, before);
       const empty = Number(dropper.stdout());
       for (let round = 0; round < settings.rounds; round++) {
         samples.push({
@@ -117,9 +85,7 @@ export const verdict: Row = {
           empty: await runTime(empty, () => bench.handshakes(EMPTY)),
         });
       }
-    } finally {
-      writeFileSync(STATISTICS, kept);
-    }
+    });
     await bench.stop(server, dropper);
     const { md5, nothing } = testRuns(bench, OFTEN * settings.rounds);
     return {
