@@ -45,12 +45,18 @@ function header(packets: readonly Packet[]): unknown {
   return { version, ttl, ipFlags, trafficClass, window, mss, tsecr, length, options, size: syn.frame.length };
 }
 
+/** Whether the server acknowledges the client's FIN before it sends its own is up to how quickly it closes. */
+function shapeOf(packets: readonly Packet[], port: number): string[] {
+  const whole = shape(packets, port);
+  return whole.filter((packet, i) => !(packet === '< A 0' && whole[i + 1] === '< FA 0'));
+}
+
 describe.each(KINDS)('$family, $mode', ({ family, mode, port }) => {
   test('has the packets of a plain connection', async () => {
     const plain = await fetchPage(family, PLAIN[family]);
     const own = await fetchPage(family, port, stealth.knock(stealth.client, mode));
     expect(own.every((packet) => packet.isTcp)).toBe(true);
-    expect(shape(own, port)).toEqual(shape(plain, PLAIN[family]));
+    expect(shapeOf(own, port)).toEqual(shapeOf(plain, PLAIN[family]));
     expect(shape(own, port)).toHaveLength(own.length);
     expect(header(own)).toEqual(header(plain));
   });
