@@ -37,13 +37,15 @@ const ELSEWHERE: readonly {
   },
 ];
 
-/** docs/install.md is run section by section, on a machine with systemd. */
+/** These are run section by section, on a machine with systemd. */
 const GUIDE = 'docs/install.md';
-const isGuide = ({ file, section, language }: Block) =>
-  file === GUIDE && read('test/package/deb.test.ts').includes(guideCall(section, language));
+const SECRETS = 'docs/secrets.md';
+const isGuide = (block: Block) => read('test/package/deb.test.ts').includes(guideCall(block));
 
-function guideCall(section: string, language: string): string {
+function guideCall({ file, section, language }: Block): string {
   const user = language.split('-')[1];
+  if (file === SECRETS) return `commands('${section}', '', SECRETS)`;
+  if (file !== GUIDE) return 'no other document is one';
   return user === undefined ? `commands('${section}')` : `commands('${section}', '${user}')`;
 }
 
@@ -66,9 +68,12 @@ describe('every block', () => {
       for (const text of texts) expect(read(file)).toContain(text);
   });
 
-  test('of the guide is run by the package test, but for what is run here', () => {
-    const sections = commandBlocks.filter(isGuide).map(({ section }) => section);
-    expect(new Set(sections)).toEqual(new Set(['Install', 'Hide sshd', 'Reach it', 'Remove']));
+  test.each([
+    { guide: GUIDE, sections: ['Install', 'Hide sshd', 'Reach it', 'Remove'] },
+    { guide: SECRETS, sections: ['On the server', 'Revoke, rotate'] },
+  ])('of $guide is run by the package test, but for what is run here', ({ guide, sections }) => {
+    const run = commandBlocks.filter((block) => block.file === guide && isGuide(block));
+    expect(new Set(run.map(({ section }) => section))).toEqual(new Set(sections));
   });
 });
 
@@ -207,7 +212,8 @@ describe('what is named in passing', () => {
 });
 
 function isCommand([name = '', ...words]: readonly string[]): boolean {
-  const command = commandLine().commands.find((one) => one.name() === name);
+  const group = commandLine().commands.find((one) => one.name() === name);
+  const command = group?.commands.find((one) => one.name() === words[0]) ?? group;
   const known = command?.options.map(({ long }) => long);
   return words.every((word) => !word.startsWith('--') || known?.includes(word)) && command !== undefined;
 }

@@ -29,14 +29,17 @@ const NO_TROUBLE: readonly RegExp[] = [
   /^ts\/cli\/check\/listener\.ts there is no address/,
   // What doctor found where nothing is wrong, and the names of its checks.
   /^ts\/cli\/(checks|controlTrial|engineTrial)\.ts (Linux|BPF|arming|guarding|… with|none here|not needed|not tried: (the|there|this|filters)|a scratch|the control process took)/,
+  /^ts\/cli\/(checks|controlTrial)\.ts (, and|for some targets only|none: there is no|not tried: it depends)/,
   // Help, progress, and what `knockify secret` prints.
   /^ts\/cli\/commands\.ts /,
   /^ts\/cli\/run\.ts starting a control process/,
-  /^ts\/cli\/secret\.ts (write a|In the environment|Or as a line)/,
+  /^ts\/cli\/control\.ts accept the named secrets/,
+  /^ts\/cli\/secret\.ts (write a|In the environment|Or as a line|fingerprint|…the old one|old, valid|is (not )?valid|… is revoked)/,
   // What a value must be stands in the reference, and behind the messages.
   /^ts\/(config\/keys|cli\/control)\.ts (a whole number|Must be an octal)/,
+  /^ts\/config\/secretNames\.ts letters, digits/,
   // Mistakes of ours, which no input leads to.
-  /^ts\/(stealth|sys|engine)\/.* (MD5 round|.*: use padSecret|destination address of|.*-bit integer|a socket address of|a note of|port … is not)/,
+  /^ts\/(stealth|sys|engine)\/.* (MD5 round|.*: use padSecret|destination address of|.*-bit integer|a socket address of|a note of|port … is not|slot … is|there is no slot)/,
   /^ts\/stealth\/secret\.ts knockify secret fingerprint/,
 ];
 
