@@ -166,11 +166,20 @@ function secret({ env, reach }: Surroundings): Finding {
   return ok(`fingerprint ${shown}`);
 }
 
+/** Undefined where there is nothing, or nothing to be seen. */
+function ownerOf(path: string): number | undefined {
+  try {
+    return statSync(path).uid;
+  } catch {
+    return undefined;
+  }
+}
+
 /** As the control process sees them, if it runs as the folder's owner. */
 function namedSecrets({ secrets: path }: Surroundings): Finding {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (stat === undefined) return note(`none: there is no ${path}`);
-  const { found, refused } = readFolder(path, { user: stat.uid, now: Date.now() });
+  const user = ownerOf(path);
+  if (user === undefined) return note(`none: there is no ${path} for this user`);
+  const { found, refused } = readFolder(path, { user, now: Date.now() });
   wipe(found);
   const old = found.filter(({ until }) => until !== undefined).length;
   const count = `${path} has ${found.length - old}${old === 0 ? '' : `, and ${old} old that are still valid`}`;
