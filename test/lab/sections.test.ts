@@ -84,6 +84,19 @@ test.each(SERVERS)('knockify run, $family, port $port', async ({ family, port })
   expect(JSON.parse(stdout).steps).toEqual(SERVED);
 });
 
+test('knockify check tries the secret that is for the port', async () => {
+  const { client, server, controls } = stealth;
+  const env = { KNOCK_RC: rc, KNOCK_CONTROL: controls.client.socket };
+  const check = async (port: number, ...more: string[]) => {
+    const command = [process.execPath, KNOCKIFY, 'check', server.addresses.ipv4, String(port), ...more];
+    return (await run(client, command, { env })).stdout;
+  };
+  const opened = 'Hidden, and your secret opens it.';
+  expect(await check(8195)).toContain(opened);
+  expect(await check(8196, '--send', PAYLOAD.toString())).toContain(opened);
+  expect(await check(8198)).toContain(opened);
+});
+
 test('knockify run takes a private control process where there is no secret for all', async () => {
   const { lab, client, server } = stealth;
   const only = join(lab.directory, 'only.rc');
