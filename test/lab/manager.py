@@ -5,6 +5,7 @@ with a .socket unit, FileDescriptorStoreMax= and Restart=on-failure. Says on sta
 """
 
 import os
+import select
 import signal
 import socket
 import sys
@@ -44,11 +45,19 @@ def start():
     return child
 
 
+def is_broken(descriptor):
+    """As systemd asks of what it stores, unless it is told not to."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return bool(poll.poll(0))
+
+
 def heed(state, descriptors):
     lines = dict(line.split("=", 1) for line in state.decode().splitlines())
     name = lines.get("FDNAME", "stored")
     if "FDSTORE" in lines:
-        stored.extend((fd, name) for fd in descriptors)
+        polled = lines.get("FDPOLL") != "0"
+        stored.extend((fd, name) for fd in descriptors if not (polled and is_broken(fd)))
     if "FDSTOREREMOVE" in lines:
         stored[:] = [entry for entry in stored if entry[1] != name]
     print(state.decode().replace("\n", " "), len(descriptors), flush=True)

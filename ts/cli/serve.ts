@@ -71,11 +71,14 @@ function listen({ socket, mode, group }: ControlOptions, given: readonly HandedO
   return { fd: listener, remove: () => unlinkSync(socket) };
 }
 
-/** Where the maps of the engine outlive this process, however it ends: systemd's descriptor store. */
+/**
+ * Where the maps of the engine outlive this process, however it ends: systemd's descriptor store. FDPOLL=0, or it would
+ * drop them at once: poll(2) calls most kinds of map broken.
+ */
 function memoryOf(kept: readonly HandedOver[]): Memory {
   return {
     kept,
-    keep: (name, descriptors) => notify(`FDSTORE=1\nFDNAME=${name}`, descriptors),
+    keep: (name, descriptors) => notify(`FDSTORE=1\nFDPOLL=0\nFDNAME=${name}`, descriptors),
     forget: (name) => notify(`FDSTOREREMOVE=1\nFDNAME=${name}`),
   };
 }
