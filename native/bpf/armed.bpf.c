@@ -13,6 +13,7 @@
 #include "layout.h"
 #include "packet.h"
 /* For their maps, which are never used here: user space ties them to the egress program, so that they can be found. */
+#include "records.h"
 #include "replays.h"
 #include "secrets.h"
 #include "syns.h"

@@ -8,6 +8,7 @@
 
 #include "layout.h"
 #include "packet.h"
+#include "records.h"
 #include "replays.h"
 #include "secrets.h"
 #include "syns.h"
@@ -38,9 +39,8 @@ static __always_inline __u32 tsval_of(struct sk_reuseport_md *packet, const __u8
 
 /* Draft sections 3.1 and 3.2. The address is the packet's, whatever family the listener has. Which secret the token was
  * made from: 0 is the listener's own, otherwise the slot of a named one; -1 is none. */
-static __always_inline int carries_token(const __u8 *tcp, __u32 tsval, const struct knock_tuple *tuple) {
+static __always_inline int carries_token(__u32 isn, __u32 tsval, const struct knock_tuple *tuple) {
   __u32 address[4];
-  __u32 isn = word_at(&tcp[4]);
   __u32 integrity = knock_guard.integrity;
 
   if (knock_guard.has_secret) {
@@ -54,15 +54,26 @@ static __always_inline int carries_token(const __u8 *tcp, __u32 tsval, const str
 }
 
 /* Without T all SYNs to a listener carry the same token, and nobody can tell a replay. */
-static __always_inline int may_come_again(const __u8 *tcp, __u32 tsval, const struct knock_tuple *tuple, __u64 now) {
-  struct knock_token token = {
-      .port = bpf_ntohs(tuple->destination_port), .isn = word_at(&tcp[4]), .tsval = tsval};
+static __always_inline int may_come_again(__u32 isn, __u32 tsval, const struct knock_tuple *tuple, __u64 now) {
+  struct knock_token token = {.port = bpf_ntohs(tuple->destination_port), .isn = isn, .tsval = tsval};
   struct knock_bearer bearer = {.since = now};
 
   if (!knock_guard.refuse_replays || !tsval) return 1;
   __builtin_memcpy(token.destination, tuple->destination, sizeof(token.destination));
   __builtin_memcpy(bearer.source, tuple->source, sizeof(bearer.source));
   return !is_replayed(&token, &bearer);
+}
+
+static __always_inline struct finding judge_syn(__u32 isn, __u32 tsval, const struct knock_tuple *tuple) {
+  struct finding found = {.verdict = KNOCK_REJECTED};
+  int secret = carries_token(isn, tsval, tuple);
+  if (secret < 0) return found;
+
+  found.secret = secret;
+  /* Not sooner: to read the clock takes a wrong SYN longer than all but its token. */
+  found.now = bpf_ktime_get_ns();
+  found.verdict = may_come_again(isn, tsval, tuple, found.now) ? KNOCK_AUTHORISED : KNOCK_REPLAYED;
+  return found;
 }
 
 static __always_inline int judge(struct sk_reuseport_md *packet) {
@@ -76,21 +87,22 @@ static __always_inline int judge(struct sk_reuseport_md *packet) {
   if (flags != TCP_SYN && (flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_ACK) return SK_DROP;
   if (tuple_of(packet, tcp, &tuple)) return SK_DROP;
 
+  __u32 sequence = word_at(&tcp[4]);
   if (flags == TCP_SYN) {
     __u32 tsval = tsval_of(packet, tcp, end);
-    int secret = carries_token(tcp, tsval, &tuple);
-    if (secret < 0) return SK_DROP;
-    /* Not sooner: to read the clock takes a wrong SYN longer than all but its token. */
-    __u64 now = bpf_ktime_get_ns();
-    if (!may_come_again(tcp, tsval, &tuple, now)) return SK_DROP;
-    struct knock_syn syn = {.since = now, .isn = word_at(&tcp[4]), .slot = (__u32)secret};
+    /* Now, and no pointer later: without CAP_PERFMON the place on the stack where MD5 would have put it is lost. */
+    __u64 cookie = bpf_get_socket_cookie(packet->sk);
+    struct finding found = judge_syn(sequence, tsval, &tuple);
+    record(cookie, &tuple, &found);
+    if (found.verdict != KNOCK_AUTHORISED) return SK_DROP;
+    struct knock_syn syn = {.since = found.now, .isn = sequence, .slot = found.secret};
     bpf_map_update_elem(&knock_syns_1, &tuple, &syn, BPF_ANY);
     return SK_PASS;
   }
   /* A listener that answers with SYN cookies has no other memory of a SYN when its ACK arrives. The cookie is over
    * the ISN, which the kernel takes from this ACK: no other sequence number would make a connection. */
   const struct knock_syn *syn = bpf_map_lookup_elem(&knock_syns_1, &tuple);
-  return syn && word_at(&tcp[4]) == syn->isn + 1 && bpf_ktime_get_ns() - syn->since < COOKIE_LIFETIME ? SK_PASS : SK_DROP;
+  return syn && sequence == syn->isn + 1 && bpf_ktime_get_ns() - syn->since < COOKIE_LIFETIME ? SK_PASS : SK_DROP;
 }
 
 SEC("sk_reuseport")

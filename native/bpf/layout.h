@@ -136,4 +136,69 @@ struct knock_bearer {
 };
 _Static_assert(sizeof(struct knock_bearer) == 24, "mirrored in ts/engine/stock/layout.ts");
 
+#define KNOCK_PROGRAM_NAME 16
+
+/* Value of the map `guarded`: who has the listener guarded, and how. */
+struct knock_listener {
+  /* CLOCK_REALTIME, in ms. */
+  __u64 since;
+  __u32 pid;
+  __u32 uid;
+  /* Bytes; 0 without integrity. */
+  __u32 protected_length;
+  __u32 refuse_replays;
+  /* As /proc/PID/comm has it; empty where that is not to be read. */
+  char program[KNOCK_PROGRAM_NAME];
+};
+_Static_assert(sizeof(struct knock_listener) == 40, "mirrored in ts/engine/stock/recordLayout.ts");
+
+/* The counts of a listener are at the first of these places, from the one that its cookie names, that has its cookie. */
+#define KNOCK_COUNTS 1024
+#define KNOCK_COUNT_PLACES 8
+
+/* Element of the map `counts`, one for each processor. */
+struct knock_counts {
+  /* The socket's cookie; 0 where nobody has the place. */
+  __u64 cookie;
+  __u64 authorised;
+  __u64 rejected;
+  /* Of the newest that was authorised: CLOCK_MONOTONIC, in ns, and the number of its secret. */
+  __u64 last;
+  __u64 secret;
+};
+_Static_assert(sizeof(struct knock_counts) == 40, "mirrored in ts/engine/stock/recordLayout.ts");
+
+/* Elements of the map `follow`, 64 bits each. */
+enum knock_following {
+  /* Somebody follows the verdicts until then: CLOCK_MONOTONIC, in ns; 0 for nobody. */
+  KNOCK_FOLLOWED_UNTIL = 0,
+  /* No record before then would keep the average rate. */
+  KNOCK_NEXT_RECORD = 1,
+  /* Verdicts that were followed, and have no record. */
+  KNOCK_SUPPRESSED = 2,
+  KNOCK_FOLLOWING = 3,
+};
+
+enum knock_verdict {
+  KNOCK_REJECTED = 0,
+  KNOCK_AUTHORISED = 1,
+  /* The token is right, and somebody else's. */
+  KNOCK_REPLAYED = 2,
+};
+
+/* Record in the ring buffer `events`. */
+struct knock_event {
+  /* CLOCK_MONOTONIC, in ns. */
+  __u64 time;
+  /* The listener's. */
+  __u64 cookie;
+  struct knock_tuple tuple;
+  /* enum knock_verdict. */
+  __u8 verdict;
+  /* Number of the secret that matched: 0 for the listener's own. */
+  __u8 secret;
+  __u16 unused;
+};
+_Static_assert(sizeof(struct knock_event) == 56, "mirrored in ts/engine/stock/recordLayout.ts");
+
 #endif

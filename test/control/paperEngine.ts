@@ -14,6 +14,7 @@ export class PaperEngine implements Engine {
   readonly changes = undefined;
   readonly prompt = undefined;
   secrets: SecretSlots | undefined;
+  readonly records = undefined;
   readonly calls: string[] = [];
   readonly notes = new Map<number, Uint8Array>();
   current: SocketPhase = 'fresh';

@@ -17,13 +17,12 @@ import {
   refusalText,
   SYN_BYTES,
 } from '../../ts/engine/stock/layout.ts';
+import { COUNTS_BYTES, FOLLOWING_BYTES, LISTENER_BYTES } from '../../ts/engine/stock/recordLayout.ts';
 import { loadBpf, mapInfo } from '../../ts/sys/libbpf.ts';
 
 test('the codecs have the sizes that the kernel knows', () => {
   const armed = loadBpf('armed.bpf.o');
-  const sizes = [MAPS.armed, MAPS.notes, MAPS.syns, MAPS.tokens, MAPS.secrets].map((name) =>
-    mapInfo(armed.map(name)),
-  );
+  const sizes = Object.values(MAPS).map((name) => mapInfo(armed.map(name)));
   armed.close();
   expect(sizes.map(({ name, valueSize }) => [name, valueSize])).toEqual([
     [MAPS.armed, MARK_BYTES],
@@ -31,6 +30,10 @@ test('the codecs have the sizes that the kernel knows', () => {
     [MAPS.syns, SYN_BYTES],
     [MAPS.tokens, BEARER_BYTES],
     [MAPS.secrets, NAMED_BYTES],
+    [MAPS.listeners, LISTENER_BYTES],
+    [MAPS.counts, COUNTS_BYTES],
+    [MAPS.following, FOLLOWING_BYTES],
+    [MAPS.events, 0],
   ]);
   const guard = loadBpf('guard.bpf.o');
   const rodata = mapInfo(guard.map('.rodata')).valueSize;

@@ -79,6 +79,76 @@ export interface Sight {
   readonly noted: boolean;
 }
 
+/** Who had a listener guarded. */
+export interface Guardian {
+  readonly pid: number;
+  readonly uid: number;
+  /** Its name, up to 15 bytes; empty where that is not known. */
+  readonly program: string;
+}
+
+/** A guarded socket that listens, and what came to it. */
+export interface GuardedListener {
+  /** SO_COOKIE: no other socket has it as long as the kernel runs. */
+  readonly cookie: bigint;
+  /** As bound, 4 or 16 bytes. */
+  readonly address: Uint8Array;
+  readonly port: number;
+  /** Index of the interface that it is bound to; 0 for none. */
+  readonly interface: number;
+  /** As /proc/PID/fd names the socket. */
+  readonly inode: number;
+  readonly guardian: Guardian;
+  readonly protectedLength: number;
+  readonly allowReplay: boolean;
+  /** Milliseconds since the epoch. */
+  readonly since: number;
+  /** Undefined where they are not counted. Those to a SO_REUSEPORT group may be with any of its sockets. */
+  readonly syns: { readonly authorised: number; readonly rejected: number } | undefined;
+  /** The newest that was authorised, in milliseconds since the epoch, and the number of the secret that it was made with. */
+  readonly last: { readonly at: number; readonly secret: number } | undefined;
+}
+
+/** What a guard said of a SYN. */
+export interface SynVerdict {
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  /** The listener's. */
+  readonly cookie: bigint;
+  readonly source: Destination;
+  readonly destination: Destination;
+  readonly verdict: 'authorised' | 'rejected' | 'replayed';
+  /** Number of the secret that matched; 0 for the listener's own, and where none did. */
+  readonly secret: number;
+}
+
+/** Of one user: connects whose SYN waits for the protected bytes, and those whose SYN with its token is on its way. */
+export interface ConnectCounts {
+  readonly delayed: number;
+  readonly connecting: number;
+}
+
+/** What guards and filters have done. All of it throws `SysError` (or `EngineError`) where the kernel doesn't tell. */
+export interface Records {
+  /** A guarded socket is about to listen. Counts that there are of it go on. */
+  enter(fd: number, guardian: Guardian, protection: Protection): void;
+  /** It is guarded otherwise now. Without effect on one that was never entered. */
+  change(fd: number, protection: Protection): void;
+  listeners(): GuardedListener[];
+  /** By user. */
+  connects(): Map<number, ConnectCounts>;
+  /**
+   * Has verdicts recorded, for the next five seconds: to be called again and again. The descriptor is readable when
+   * there are some, and stays the same until `unfollow`.
+   */
+  follow(): number;
+  unfollow(): void;
+  /** The verdicts recorded since the last time, oldest first. */
+  take(): SynVerdict[];
+  /** How many verdicts were not recorded though somebody followed, because there were too many; ever. */
+  suppressed(): number;
+}
+
 /**
  * How a token reaches the wire. Every descriptor is one that somebody else owns: no call may block on it,
  * change its O_NONBLOCK flag or close it. Every method throws `SysError` (or `EngineError`) on failure and
@@ -94,6 +164,8 @@ export interface Engine {
   readonly prompt: Prompt | undefined;
   /** Undefined where the kernel checks each listener's own secret, and no other. */
   readonly secrets: SecretSlots | undefined;
+  /** Undefined where the kernel tells nothing. */
+  readonly records: Records | undefined;
   /** Catches up with interfaces that came, changed or went. */
   follow(): void;
   /**

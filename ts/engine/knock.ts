@@ -67,6 +67,7 @@ export class KnockEngine implements Engine {
   readonly changes = undefined;
   readonly prompt = undefined;
   readonly secrets = undefined;
+  readonly records = undefined;
   readonly #namespace = ownNamespace();
   readonly #sysctls = new Sysctls();
   readonly #known = new Map<bigint, Known>();

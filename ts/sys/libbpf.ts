@@ -26,6 +26,7 @@ const libbpf = library('libbpf.so.1', {
   bpf_map_get_fd_by_id: ['int', ['uint32']],
   bpf_prog_bind_map: ['int', ['int', 'int', 'pointer']],
   bpf_obj_get_info_by_fd: ['int', ['int', 'pointer', 'pointer']],
+  libbpf_num_possible_cpus: ['int', []],
 });
 
 // libbpf writes what it thinks to stderr, where an application's users would read it.
@@ -155,6 +156,11 @@ export function readMapValue(map: number, key: Uint8Array, size: number): Buffer
 /** Puts a value into a BPF map, in place of one that is there. */
 export function writeMapValue(map: number, key: Uint8Array, value: Uint8Array): void {
   checked('bpf_map_update_elem', libbpf.bpf_map_update_elem(map, key, value, 0));
+}
+
+/** How many values an element of a map has that has one for each processor; each takes a multiple of 8 bytes. */
+export function processors(): number {
+  return checked('libbpf_num_possible_cpus', libbpf.libbpf_num_possible_cpus());
 }
 
 /** A socket's value in a socket-storage map; undefined if it has none. */

@@ -3,7 +3,7 @@ import { type BpfObject, loadBpf } from '../../sys/libbpf.ts';
 import { dropAll, dropsAll, getUint, setInt, socketFilter } from '../../sys/libc.ts';
 import type { Protection } from '../engine.ts';
 import type { FirstSegments } from './firstSegments.ts';
-import { encodeGuardConfig, MAPS } from './layout.ts';
+import { encodeGuardConfig } from './layout.ts';
 
 /** How long a listener waits for the first segment before accept() sees the connection anyway, in seconds. */
 const FIRST_SEGMENT_SECONDS = 30;
@@ -11,16 +11,14 @@ const FIRST_SEGMENT_SECONDS = 30;
 /** Prepared programs that are kept for the next listener with the same secret. */
 const MOST_LOADED = 32;
 
-/** Descriptors of the maps that all guards share. */
-export type GuardMaps = Readonly<Record<'syns' | 'tokens' | 'secrets', number>>;
-
 /** One loaded program for each secret and mode; the listeners that use it keep it alive. */
 export class Guards {
   readonly #loaded = new Map<string, BpfObject>();
-  readonly #maps: GuardMaps;
+  readonly #maps: ReadonlyMap<string, number>;
   readonly #firstSegments: FirstSegments;
 
-  constructor(maps: GuardMaps, firstSegments: FirstSegments) {
+  /** `maps`: descriptors of the maps that the guards share, by name. */
+  constructor(maps: ReadonlyMap<string, number>, firstSegments: FirstSegments) {
     this.#maps = maps;
     this.#firstSegments = firstSegments;
   }
@@ -86,13 +84,7 @@ export class Guards {
     this.#loaded.delete(key);
     if (object !== undefined) this.#loaded.set(key, object);
     else {
-      const { syns, tokens, secrets } = this.#maps;
-      const maps = new Map([
-        [MAPS.syns, syns],
-        [MAPS.tokens, tokens],
-        [MAPS.secrets, secrets],
-      ]);
-      object = loadBpf('guard.bpf.o', { rodata, maps });
+      object = loadBpf('guard.bpf.o', { rodata, maps: this.#maps });
       this.#loaded.set(key, object);
       this.#dropOldest();
     }

@@ -10,6 +10,10 @@ export const MAPS = {
   syns: 'knock_syns_1',
   tokens: 'knock_tokens_1',
   secrets: 'knock_secrets_1',
+  listeners: 'knock_guarded_1',
+  counts: 'knock_counts_1',
+  following: 'knock_follow_1',
+  events: 'knock_events_1',
 } as const;
 
 /** enum knock_phase. */

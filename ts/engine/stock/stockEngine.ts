@@ -52,8 +52,12 @@ import {
 import { Links } from './links.ts';
 import { Marks } from './marks.ts';
 import { restorePortRange } from './port.ts';
+import { KernelRecords } from './records.ts';
 import { KernelSlots } from './secretSlots.ts';
 import { bequeath, inherit } from './takeover.ts';
+
+/** What the guards use, and whoever comes next goes on with. */
+const SHARED = ['syns', 'tokens', 'secrets', 'counts', 'following', 'events'] as const;
 
 type Ready = Extract<Preparation, { outcome: 'ready' }>;
 
@@ -103,6 +107,7 @@ export class StockEngine implements Engine {
   readonly changes: number;
   readonly prompt: Prompt;
   readonly secrets: SecretSlots;
+  readonly records: KernelRecords;
   readonly #namespace: bigint;
   readonly #sysctls: Sysctls;
   readonly #programs: BpfObject;
@@ -125,15 +130,18 @@ export class StockEngine implements Engine {
     }
     this.#marks = new Marks(this.#programs.map(MAPS.armed));
     this.#notes = this.#programs.map(MAPS.notes);
-    const syns = this.#programs.map(MAPS.syns);
-    this.#firstSegments = new FirstSegments(syns);
-    const tokens = this.#programs.map(MAPS.tokens);
-    const secrets = this.#programs.map(MAPS.secrets);
-    this.secrets = new KernelSlots(secrets);
-    this.#guards = new Guards({ syns, tokens, secrets }, this.#firstSegments);
+    const map = (name: keyof typeof MAPS) => this.#programs.map(MAPS[name]);
+    this.#firstSegments = new FirstSegments(map('syns'));
+    const shared = SHARED.map((name) => [MAPS[name], map(name)] as const);
+    this.#guards = new Guards(new Map(shared), this.#firstSegments);
+    this.secrets = new KernelSlots(map('secrets'));
+    this.records = new KernelRecords({
+      ...{ armed: this.#marks.map, listeners: map('listeners'), counts: map('counts') },
+      ...{ following: map('following'), events: map('events') },
+    });
     const egress = this.#programs.program('knock_egress');
     // The filters use none of them; the tie keeps them for the next control process to find.
-    for (const map of [this.#notes, syns, tokens, secrets]) bindProgramMap(egress, map);
+    for (const name of ['notes', 'listeners', ...SHARED] as const) bindProgramMap(egress, map(name));
     this.#links = new Links({ egress, ingress: this.#programs.program('knock_ingress') }, generation);
     this.changes = this.#links.events;
     this.#sources = {
@@ -256,6 +264,7 @@ export class StockEngine implements Engine {
    */
   close({ purge = false }: { readonly purge?: boolean } = {}): void {
     this.prompt.close();
+    this.records.close();
     this.#links.close(purge);
     this.#sysctls.close();
     this.#guards.close();

@@ -4,18 +4,27 @@ import { close } from '../../sys/libc.ts';
 import type { Memory } from '../engine.ts';
 import { BEARER_BYTES, MAPS, MARK_BYTES, NAMED_BYTES, NOTE_VALUE_BYTES, SYN_BYTES } from './layout.ts';
 import { predecessor, vacantGeneration } from './links.ts';
+import { COUNTS_BYTES, FOLLOWING_BYTES, LISTENER_BYTES } from './recordLayout.ts';
 
-/** BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_ARRAY and BPF_MAP_TYPE_LRU_HASH. */
-const SOCKET_STORAGE = 24;
+/** enum bpf_map_type. */
 const ARRAY = 2;
+const PER_CPU_ARRAY = 6;
 const LRU_HASH = 9;
+const SOCKET_STORAGE = 24;
+const RING_BUFFER = 27;
 const KINDS = new Map<string, { readonly type: number; readonly valueSize: number }>([
   [MAPS.armed, { type: SOCKET_STORAGE, valueSize: MARK_BYTES }],
   [MAPS.notes, { type: SOCKET_STORAGE, valueSize: NOTE_VALUE_BYTES }],
   [MAPS.syns, { type: LRU_HASH, valueSize: SYN_BYTES }],
   [MAPS.tokens, { type: LRU_HASH, valueSize: BEARER_BYTES }],
   [MAPS.secrets, { type: ARRAY, valueSize: NAMED_BYTES }],
+  [MAPS.listeners, { type: SOCKET_STORAGE, valueSize: LISTENER_BYTES }],
+  [MAPS.counts, { type: PER_CPU_ARRAY, valueSize: COUNTS_BYTES }],
+  [MAPS.following, { type: ARRAY, valueSize: FOLLOWING_BYTES }],
+  [MAPS.events, { type: RING_BUFFER, valueSize: 0 }],
 ]);
+/** A predecessor of an older release may lack the others: they begin anew then. */
+const ESSENTIAL: readonly string[] = [MAPS.armed, MAPS.notes, MAPS.syns, MAPS.tokens];
 const EPERM = 1;
 const ENOENT = 2;
 
@@ -45,6 +54,10 @@ function mapsOf(programId: number): Map<string, number> {
   }
 }
 
+function isWhole(maps: ReadonlyMap<string, number>): boolean {
+  return ESSENTIAL.every((name) => maps.has(name));
+}
+
 function keptName(generation: number): string {
   return `maps.${generation}`;
 }
@@ -61,7 +74,7 @@ function keptMaps({ kept, forget }: Memory): Inheritance | undefined {
   }
   let found: Inheritance | undefined;
   for (const [generation, maps] of generations) {
-    if (found === undefined && maps.size === KINDS.size) {
+    if (found === undefined && isWhole(maps)) {
       found = { generation, maps };
       continue;
     }
@@ -93,7 +106,7 @@ export function inherit(memory: Memory | undefined): Inheritance {
   } catch (error) {
     if (!(error instanceof SysError && (error.errno === EPERM || error.errno === ENOENT))) throw error;
   }
-  if (maps.size === KINDS.size) return { generation: 0, maps };
+  if (isWhole(maps)) return { generation: 0, maps };
   for (const fd of maps.values()) close(fd);
   return { generation: vacantGeneration(), maps: new Map() };
 }

@@ -1,0 +1,191 @@
+import { unmapped } from '../../stealth/address.ts';
+import { socketsIn } from '../../sys/diagnosis.ts';
+import { processors, readMapValue, readStorage, writeMapValue, writeStorage } from '../../sys/libbpf.ts';
+import { getBytes } from '../../sys/libc.ts';
+import { RingBuffer } from '../../sys/ringBuffer.ts';
+import {
+  type ConnectCounts,
+  EngineError,
+  type GuardedListener,
+  type Guardian,
+  type Protection,
+  type Records,
+  type SynVerdict,
+} from '../engine.ts';
+import { TCP_STATE } from '../socket.ts';
+import { decodeMark, PHASE } from './layout.ts';
+import {
+  COUNTS_BYTES,
+  type Counts,
+  decodeCounts,
+  decodeEvent,
+  decodeListener,
+  EVENT_BYTES,
+  emptyCounts,
+  encodeListener,
+  FOLLOWING,
+  FOLLOWING_BYTES,
+  LISTENER_BYTES,
+  placesOf,
+} from './recordLayout.ts';
+
+/** Descriptors of the maps that guards leave their records in, and of the marks. */
+export interface RecordMaps {
+  readonly armed: number;
+  readonly listeners: number;
+  readonly counts: number;
+  readonly following: number;
+  readonly events: number;
+}
+
+/** More than the ring buffer has room for. */
+const MOST_EVENTS = 2048;
+/** Whoever follows says so again within this time. Milliseconds. */
+const FOLLOWED_FOR = 5000;
+/** A socket that was guarded so short a time ago may not listen yet. Milliseconds. */
+const YOUNG = 60_000;
+const NS_PER_MS = 1_000_000n;
+
+function key(number: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(number);
+  return bytes;
+}
+
+/** Milliseconds since the epoch, of a time of CLOCK_MONOTONIC in ns. */
+function wallTime(time: bigint): number {
+  return Date.now() - Number((process.hrtime.bigint() - time) / NS_PER_MS);
+}
+
+function cookieOf(fd: number): bigint {
+  return getBytes(fd, 'SO_COOKIE', 8).readBigUInt64LE();
+}
+
+/**
+ * What guards have done. Who has a listener guarded is kept with the listener, and how many SYNs it got in an array that
+ * the guards find it in by its cookie; both outlive this process if the maps do. Which listeners there are the kernel
+ * is asked, so that one which is gone is gone from here.
+ */
+export class KernelRecords implements Records {
+  readonly #maps: RecordMaps;
+  readonly #processors = processors();
+  #ring: RingBuffer | undefined;
+  /** When sockets were entered that may not listen yet, by cookie. */
+  readonly #young = new Map<bigint, number>();
+
+  constructor(maps: RecordMaps) {
+    this.#maps = maps;
+  }
+
+  enter(fd: number, guardian: Guardian, protection: Protection): void {
+    writeStorage(this.#maps.listeners, fd, encodeListener(Date.now(), guardian, protection));
+    const cookie = cookieOf(fd);
+    this.#young.set(cookie, Date.now());
+    const places = placesOf(cookie);
+    if (places.some((place) => this.#countsAt(place)?.cookie === cookie)) return;
+    const place = this.#freeOf(places);
+    if (place === undefined)
+      throw new EngineError('too many listeners: the SYNs to this one are not counted, all else is as usual');
+    writeMapValue(this.#maps.counts, key(place), emptyCounts(cookie, this.#processors));
+  }
+
+  change(fd: number, protection: Protection): void {
+    const bytes = readStorage(this.#maps.listeners, fd, LISTENER_BYTES);
+    if (bytes === undefined) return;
+    const { since, guardian } = decodeListener(bytes);
+    writeStorage(this.#maps.listeners, fd, encodeListener(since, guardian, protection));
+  }
+
+  listeners(): GuardedListener[] {
+    return this.#listening().map(({ cookie, address: bound, port, interface: index, inode, value }) => {
+      const address = unmapped(bound);
+      const counted = this.#countsOf(cookie);
+      const last = counted?.last && { at: wallTime(counted.last.time), secret: counted.last.secret };
+      const syns = counted && { authorised: counted.authorised, rejected: counted.rejected };
+      return { cookie, address, port, interface: index, inode, ...decodeListener(value), syns, last };
+    });
+  }
+
+  connects(): Map<number, ConnectCounts> {
+    const counts = new Map<number, ConnectCounts>();
+    for (const { uid, value } of socketsIn([TCP_STATE.synSent], this.#maps.armed)) {
+      const { phase } = decodeMark(value);
+      const { delayed, connecting } = counts.get(uid) ?? { delayed: 0, connecting: 0 };
+      if (phase === PHASE.hold) counts.set(uid, { delayed: delayed + 1, connecting });
+      if (phase === PHASE.armed) counts.set(uid, { delayed, connecting: connecting + 1 });
+    }
+    return counts;
+  }
+
+  follow(): number {
+    this.#followUntil(process.hrtime.bigint() + BigInt(FOLLOWED_FOR) * NS_PER_MS);
+    this.#ring ??= new RingBuffer(this.#maps.events, EVENT_BYTES, MOST_EVENTS);
+    return this.#ring.descriptor;
+  }
+
+  unfollow(): void {
+    this.#followUntil(0n);
+    this.close();
+  }
+
+  take(): SynVerdict[] {
+    const records = this.#ring?.take() ?? [];
+    return records.map((record) => {
+      const { time, ...verdict } = decodeEvent(record);
+      return { at: wallTime(time), ...verdict };
+    });
+  }
+
+  suppressed(): number {
+    const value = readMapValue(this.#maps.following, key(FOLLOWING.suppressed), FOLLOWING_BYTES);
+    return Number(value?.readBigUInt64LE() ?? 0n);
+  }
+
+  /** Ends only what is this process's own. */
+  close(): void {
+    this.#ring?.close();
+    this.#ring = undefined;
+  }
+
+  #listening() {
+    return socketsIn([TCP_STATE.listen], this.#maps.listeners);
+  }
+
+  #countsAt(place: number): Counts | undefined {
+    const bytes = readMapValue(this.#maps.counts, key(place), COUNTS_BYTES * this.#processors);
+    return bytes && decodeCounts(bytes);
+  }
+
+  #countsOf(cookie: bigint): Counts | undefined {
+    for (const place of placesOf(cookie)) {
+      const counts = this.#countsAt(place);
+      if (counts?.cookie === cookie) return counts;
+    }
+    return undefined;
+  }
+
+  /** One that nobody has, or whose socket is gone. */
+  #freeOf(places: readonly number[]): number | undefined {
+    const taken = places.map((place) => ({ place, cookie: this.#countsAt(place)?.cookie ?? 0n }));
+    const free = taken.find(({ cookie }) => cookie === 0n);
+    if (free !== undefined) return free.place;
+    const alive = this.#alive();
+    return taken.find(({ cookie }) => !alive.has(cookie))?.place;
+  }
+
+  /** The listeners, and sockets that may soon be. */
+  #alive(): Set<bigint> {
+    const alive = new Set(this.#listening().map(({ cookie }) => cookie));
+    for (const [cookie, since] of this.#young) {
+      if (Date.now() - since < YOUNG) alive.add(cookie);
+      else this.#young.delete(cookie);
+    }
+    return alive;
+  }
+
+  #followUntil(time: bigint): void {
+    const value = Buffer.alloc(FOLLOWING_BYTES);
+    value.writeBigUInt64LE(time);
+    writeMapValue(this.#maps.following, key(FOLLOWING.until), value);
+  }
+}
