@@ -23,6 +23,7 @@ enum {
     MAX_VERDICT_TEXT = 2048,
     MAX_VERDICT_PREFIX = 1024,
     MAX_VERDICT_PATH = 4096,
+    MAX_TOLD_TEXT = 32768,
 };
 
 #define DEFAULT_SOCKET "/run/knockify/control.sock"
@@ -39,6 +40,9 @@ enum message_id {
     MESSAGE_REPORT = 6,
     MESSAGE_OPTION = 8,
     MESSAGE_VERDICT = 7,
+    MESSAGE_STATUS = 9,
+    MESSAGE_FOLLOW = 10,
+    MESSAGE_TOLD = 11,
 };
 
 enum action {
@@ -161,5 +165,31 @@ _Static_assert(offsetof(struct message_verdict, peer_size) == 64, "verdict.peer_
 _Static_assert(offsetof(struct message_verdict, text_length) == 68, "verdict.text_length");
 _Static_assert(offsetof(struct message_verdict, prefix_length) == 72, "verdict.prefix_length");
 _Static_assert(offsetof(struct message_verdict, path_length) == 76, "verdict.path_length");
+
+// tool: what is guarded, and what came to it.
+struct message_status {
+    struct message_header header;
+    uint32_t from; // the listener to begin with: 0, or what next said
+};
+_Static_assert(sizeof(struct message_status) == 12, "status");
+_Static_assert(offsetof(struct message_status, from) == 8, "status.from");
+
+// tool: what guards say of SYNs from now on, one told message after the other.
+struct message_follow {
+    struct message_header header;
+    uint32_t age; // also what they said so many milliseconds ago, if it is on record
+};
+_Static_assert(sizeof(struct message_follow) == 12, "follow");
+_Static_assert(offsetof(struct message_follow, age) == 8, "follow.age");
+
+// control: the answer to status, or an event for who follows.
+struct message_told {
+    struct message_header header;
+    uint32_t next; // the listener to ask for next; 0 for no more
+    uint32_t text_length; // JSON, as ts/spec/status.ts has it; at most 32768, behind the struct
+};
+_Static_assert(sizeof(struct message_told) == 16, "told");
+_Static_assert(offsetof(struct message_told, next) == 8, "told.next");
+_Static_assert(offsetof(struct message_told, text_length) == 12, "told.text_length");
 
 #endif

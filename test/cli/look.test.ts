@@ -61,6 +61,9 @@ const MISTAKES = [
   ['check', 'x'],
   ['check', '--listen', 'x'],
   ['control', '--mode', '9'],
+  ['status', '--interval', 'x'],
+  ['status', '--socket', '/run/no-such-directory-there-is-not-one-at-all/control.sock'],
+  ['events', 'x'],
   [
     'control',
     '--group',

@@ -98,6 +98,7 @@ function typedAt(host: Host, text: string): string[] {
 describe('the commands', () => {
   const README = 'README.md';
   const TROUBLE = 'docs/troubleshooting.md';
+  const MONITORING = 'docs/monitoring.md';
   const READY = 'control: ready on /run/knockify/control.sock';
   let house: House;
   let server: Host;
@@ -130,6 +131,16 @@ describe('the commands', () => {
     expect(await stop(control)).toMatchObject({ status: 0 });
   });
 
+  const serving = block(MONITORING, '--metrics');
+  const scraping = block(MONITORING, 'curl --unix-socket');
+  test('figures for Prometheus', async () => {
+    const [directory = '', control = ''] = serving.split('\n');
+    await succeed(server, directory);
+    const program = await house.start(server, `exec ${control}`, READY);
+    expect((await succeed(server, scraping)).stdout).toMatch(/^knockify_listeners 0$/m);
+    expect(await stop(program)).toMatchObject({ status: 0 });
+  });
+
   const steps = block(README, 'knockify secret');
   test('first steps', async () => {
     const control = await house.start(server, `${steps}\nwait`, READY);
@@ -158,6 +169,19 @@ describe('the commands', () => {
     expect((await succeed(client, fetch)).stdout).toContain('<h1>Directory listing for /</h1>');
     expect((await succeed(client, check)).stdout).toContain('Hidden, and your secret opens it.');
     expect(await house.run(client, 'curl http://server/')).toMatchObject({ status: 7 });
+  });
+
+  const seeing = block(MONITORING, 'knockify events');
+  test('seeing what happens', async () => {
+    const [once = '', watch = '', follow = ''] = seeing.split('\n');
+    expect((await succeed(server, once)).stdout).toMatch(/^0\.0\.0\.0:22 +sshd\[\d+\] +root +auth /m);
+    const live = await house.start(server, `exec ${watch}`, 'sshd');
+    const events = await house.start(server, `exec ${follow}`);
+    for (let i = 0; i < 50 && !events.stdout().includes('rejected 192.0.2.1:'); i++)
+      await house.run(client, 'exec 3<>/dev/tcp/server/22');
+    expect(events.stdout()).toMatch(/ rejected 192\.0\.2\.1:\d+ -> 192\.0\.2\.2:22 sshd\[\d+\]$/m);
+    expect(await stop(events, 'SIGINT')).toMatchObject({ status: 0 });
+    await stop(live, 'SIGINT');
   });
 
   const doctor = block(TROUBLE, 'knockify doctor');

@@ -30,6 +30,8 @@ const NO_TROUBLE: readonly RegExp[] = [
   // What doctor found where nothing is wrong, and the names of its checks.
   /^ts\/cli\/(checks|controlTrial|engineTrial)\.ts (Linux|BPF|arming|guarding|… with|none here|not needed|not tried: (the|there|this|filters)|a scratch|the control process took)/,
   /^ts\/cli\/(checks|controlTrial)\.ts (, and|for some targets only|none: there is no|not tried: it depends)/,
+  // What the metrics are.
+  /^ts\/control\/metrics\.ts /,
   // Help, progress, and what `knockify secret` prints.
   /^ts\/cli\/commands\.ts /,
   /^ts\/cli\/run\.ts starting a control process/,

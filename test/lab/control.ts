@@ -27,12 +27,14 @@ export async function startControl(
     before?: readonly string[];
     arguments?: readonly string[];
     env?: Record<string, string>;
+    /** What it says when it is ready. */
+    ready?: string;
   } = {},
 ): Promise<Control> {
   const socket = options.socket ?? join(lab.directory, `control-${host.name}-${controls++}.sock`);
   const command = [...controlCommand(socket, options.before), ...(options.arguments ?? [])];
   const program = start(host, command, { env: options.env });
-  await untilSays(program, 'control: ready on', 20_000);
+  await untilSays(program, options.ready ?? 'control: ready on', 20_000);
   return {
     program,
     socket,

@@ -3,6 +3,7 @@ import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ListenerStatus, Status } from '../../ts/spec/status.ts';
 import { type Control, controlCommand, KNOCKIFY, startControl } from './control.ts';
 import { type Host, inside, type Lab, openLab } from './netns.ts';
 import {
@@ -105,6 +106,13 @@ async function exchange(mode: Mode, secret = SECRET): Promise<string> {
     input: REQUEST,
   });
   return outcome.status === 0 ? outcome.stdout : `curl: ${outcome.status}`;
+}
+
+async function guarded(): Promise<readonly ListenerStatus[]> {
+  const env = { KNOCK_CONTROL: socket };
+  const outcome = await run(lab.server, [process.execPath, KNOCKIFY, 'status', '--json'], { env });
+  expect(outcome).toMatchObject({ status: 0, stderr: '' });
+  return (JSON.parse(outcome.stdout) as Status).listeners;
 }
 
 const filters = (host: Host) =>
@@ -220,6 +228,7 @@ describe.each(MODES)('%s', (mode) => {
     });
     await untilListening(program, PORTS[mode]);
     expect(await exchange(mode)).toBe(REQUEST);
+    expect((await guarded()).map(({ syns }) => syns)).toEqual([{ authorised: 1, rejected: 0 }]);
     for (let kill = 1; kill <= 2; kill++) {
       const before = readied();
       process.kill(service(), 'SIGKILL');
@@ -227,6 +236,8 @@ describe.each(MODES)('%s', (mode) => {
       expect(await exchange(mode)).toBe(REQUEST);
       expect(await exchange(mode, 'a wrong secret')).toMatch(/^curl: /);
       expect(filters(lab.server)).toEqual(['knock_ingress', 'knock_egress']);
+      const counts = { authorised: 1 + kill, rejected: kill };
+      expect(await guarded()).toMatchObject([{ pid: program.pid, port: PORTS[mode], syns: counts }]);
     }
     expect(program.stderr()).toBe('');
     await stop(program);

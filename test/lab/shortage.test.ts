@@ -129,9 +129,14 @@ describe('space for what is logged', () => {
       env: { KNOCK_SECRET: SECRET, KNOCK_LOGLVL: '3' },
     });
 
-  test.each(['/dev/full', ' >(true)'])('the control process goes on with its log at %s', async (where) => {
+  test.each([
+    ...['/dev/full', ' >(true)'].flatMap((where) => [
+      { where, format: 'text' },
+      { where, format: 'json' },
+    ]),
+  ])('the control process goes on with its log at $where, as $format', async ({ where, format }) => {
     const socket = `${lab.directory}/mute.sock`;
-    const program = logging(lab.client, controlCommand(socket), where);
+    const program = logging(lab.client, [...controlCommand(socket), '--log-format', format], where);
     await until('its socket', () => existsSync(socket));
     const mute = { control: socket, secret: SECRET };
     for (let turn = 0; turn < 3; turn++) {

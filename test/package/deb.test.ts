@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Status } from '../../ts/spec/status.ts';
 import { type Control, startControl } from '../lab/control.ts';
 import { type Lab, openLab } from '../lab/netns.ts';
 import { type Outcome, REPOSITORY, run, start } from '../lab/program.ts';
@@ -116,7 +117,9 @@ describe('the package', () => {
 
   test('has a manual page for every command, without a warning', async () => {
     for (const page of [
-      ...['run', 'check', 'control', 'doctor', 'secret', 'isn'].map((name) => `knockify-${name}.1`),
+      ...['run', 'check', 'control', 'status', 'events', 'doctor', 'secret', 'isn'].map(
+        (name) => `knockify-${name}.1`,
+      ),
     ].concat('knockify.1', 'knockrc.5', 'libknockify.so.7')) {
       const [name, section] = [page.replace(/\.\d$/, ''), page.at(-1)];
       const outcome = await machine.sh(`man --warnings -E UTF-8 ${section} ${name}`);
@@ -207,6 +210,23 @@ describe('a hidden server', () => {
     },
     STEP,
   );
+  test('is seen by root, and its figures where the example puts them', async () => {
+    const folder = 'knockify.service.d';
+    await succeed(`
+      install -D -m 644 -t /etc/systemd/system/${folder} /usr/share/doc/knockify/examples/${folder}/metrics.conf
+      systemctl daemon-reload; systemctl restart knockify.service`);
+    const { listeners } = JSON.parse(await succeed('knockify status --json')) as Status;
+    expect(listeners.map(({ port, program }) => `${program} ${port}`).sort()).toEqual(
+      ['nginx 80', 'nginx 80', 'sshd 22', 'sshd 22'].sort(),
+    );
+    const figures = await succeed(
+      'curl -sS --unix-socket /run/knockify-metrics/metrics.sock http://localhost/metrics',
+    );
+    expect(figures).toMatch(/^knockify_listeners 4$/m);
+    await succeed(
+      `rm -r /etc/systemd/system/${folder}; systemctl daemon-reload; systemctl restart knockify.service`,
+    );
+  });
 
   test.each([
     ['is killed', 'systemctl kill --signal=KILL knockify.service'],

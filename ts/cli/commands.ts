@@ -1,12 +1,14 @@
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import * as check from './check.ts';
 import * as control from './control.ts';
 import * as doctor from './doctor.ts';
+import * as events from './events.ts';
 import * as isn from './isn.ts';
 import * as run from './run.ts';
 import * as secret from './secret.ts';
+import * as status from './status.ts';
 import { pageOf, painted, proseOf } from './terminal.ts';
+import { VERSION } from './version.ts';
 
 const AFTER_HELP = `
 First steps:
@@ -15,20 +17,15 @@ First steps:
   knockify run --secret-file ~/knock.key -- COMMAND...
                                      a server or a client, hidden or knocking
   knockify check HOST PORT           is it hidden, and does the secret open it?
+  knockify status                    what is hidden here, and who knocked?
 
 'knockify COMMAND --help' and the manual page knockify-COMMAND(1) say more.`;
-
-/** As it is in package.json. */
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { readonly version: string }).version;
-}
 
 /** The whole of the command line, ready to parse. */
 export function commandLine(): Command {
   const program = new Command('knockify')
     .description('TCP Stealth on stock Linux kernels: hide a TCP server, reach it with the programs you have')
-    .version(version(), '-V, --version', 'print the version')
+    .version(VERSION, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .helpCommand('help [command]', 'print the help of a command')
     .configureHelp({ styleTitle: (title) => painted(pageOf(process.stdout), 'bold', title) })
@@ -38,6 +35,6 @@ export function commandLine(): Command {
     .exitOverride((error) => {
       process.exit(error.exitCode === 0 ? 0 : 2);
     });
-  for (const command of [run, check, control, doctor, secret, isn]) command.register(program);
+  for (const command of [run, check, control, status, events, doctor, secret, isn]) command.register(program);
   return program;
 }

@@ -10,6 +10,8 @@ import { paragraphs } from './terminal.ts';
 const DEFAULT_MODE = 0o660;
 const FAILED_STATUS = 1;
 
+export type LogFormat = 'text' | 'json';
+
 export interface ControlOptions {
   readonly socket: string;
   readonly mode: number;
@@ -18,6 +20,9 @@ export interface ControlOptions {
   /** False: none. */
   readonly secrets?: string | false;
   readonly ephemeral?: boolean;
+  readonly logFormat: LogFormat;
+  readonly logEvents?: boolean;
+  readonly metrics?: string;
 }
 
 function parseMode(text: string): number {
@@ -45,6 +50,16 @@ export function register(program: Command): void {
       '--ephemeral',
       'on SIGTERM, also remove what keeps listeners and delayed connects of running programs going until a restart',
     )
+    .addOption(
+      new Option('--log-format <format>', 'lines on standard error for people, or JSON objects for programs')
+        .choices(['text', 'json'])
+        .default('text'),
+    )
+    .option('--log-events', "also log what guards say of SYNs, as 'knockify events' shows it")
+    .option(
+      '--metrics <place>',
+      "serve figures for Prometheus at unix:/PATH, or at 127.0.0.1:PORT, where all of this machine's users can read them",
+    )
     .addHelpText(
       'after',
       paragraphs(
@@ -56,7 +71,7 @@ export function register(program: Command): void {
     try {
       // Only this command needs libbpf: the others work, and doctor says so, where it is missing.
       const { serve } = await import('./serve.ts');
-      serve(options);
+      await serve(options);
     } catch (error) {
       const known = error instanceof ConfigError || error instanceof EngineError || error instanceof SysError;
       fail(command, known || !(error instanceof Error) ? error : error.stack, FAILED_STATUS);

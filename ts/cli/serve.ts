@@ -3,10 +3,13 @@ import { chmodSync, chownSync, existsSync, mkdirSync, unlinkSync } from 'node:fs
 import { dirname } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { ConfigError } from '../config/error.ts';
-import { lineLog, lineWriter } from '../control/log.ts';
+import { eventText, Following } from '../control/following.ts';
+import { type Log, levelled, Remembering, type Say, sayJson, sayText } from '../control/log.ts';
 import { ControlServer } from '../control/server.ts';
+import { Telling } from '../control/telling.ts';
 import type { Memory } from '../engine/engine.ts';
 import { createEngine, type EngineChoice } from '../engine/select.ts';
+import type { FollowedEvent } from '../spec/status.ts';
 import * as channel from '../sys/channel.ts';
 import { SysError } from '../sys/error.ts';
 import { getsockname, getUint } from '../sys/libc.ts';
@@ -15,6 +18,7 @@ import type { ControlOptions } from './control.ts';
 import { ENGINE } from './environment.ts';
 import { type KeptSecrets, keepSecrets } from './keepSecrets.ts';
 import { loadLoan } from './localPolicy.ts';
+import { VERSION } from './version.ts';
 
 /** The number of a user or a group by its name, or as given if it is a number. */
 function idOf(kind: 'user' | 'group', name: string, option: string): number {
@@ -100,8 +104,23 @@ function admission(users: readonly string[] | undefined): (uid: number) => boole
   return (uid) => allowed.has(uid);
 }
 
+function logged(say: Say): (event: FollowedEvent) => boolean {
+  return (event) => {
+    // Its time is the line's, and nearly the same.
+    const { time: _, ...fields } = event;
+    say('info', eventText(event), fields);
+    return true;
+  };
+}
+
+/** Only who asks for metrics pays for an HTTP server. */
+async function scrapeable(place: string, status: Telling, log: Log): Promise<{ close(): unknown }> {
+  const { parseMetricsPlace, serveMetrics } = await import('./metricsServer.ts');
+  return serveMetrics(parseMetricsPlace(place), status, log);
+}
+
 /** Serves until SIGTERM or SIGINT. Throws ConfigError, EngineError or SysError where it can't begin. */
-export function serve(options: ControlOptions): void {
+export async function serve(options: ControlOptions): Promise<void> {
   harden();
   // What a session leaves behind is garbage at once: with a young generation that grows, memory would wait for tens of
   // megabytes of it, and clients for the collection.
@@ -109,21 +128,32 @@ export function serve(options: ControlOptions): void {
   // It needs no secret of its own; a bad one is an error all the same.
   const policy = loadLoan();
   const { logLevel } = policy;
-  const write = lineWriter(STDERR);
-  const log = lineLog(logLevel, write);
+  const say = await (options.logFormat === 'json' ? sayJson(STDERR) : sayText(STDERR));
+  const log = new Remembering(levelled(logLevel, say));
   // Rare, and of weight: said unless nothing is.
-  const say = (text: string) => {
-    if (logLevel > 0) write(`knockify control: ${text}`);
+  const announce = (text: string) => {
+    if (logLevel > 0) say('info', text);
   };
   const given = handedOver();
   const admits = admission(options.allowUser);
   const engine = createEngine(engineChoice(), memoryOf(given));
+  let secrets: KeptSecrets | undefined;
+  const subject = {
+    engine,
+    log,
+    version: VERSION,
+    owner: process.geteuid?.() ?? 0,
+    secretName: (slot: number) => secrets?.set.nameOf(slot),
+  };
+  const status = new Telling(subject);
+  const events = new Following(subject, status, channel.watch);
   let server: ControlServer;
   let listener: Listener;
-  let secrets: KeptSecrets | undefined;
+  let scraped: { close(): unknown } | undefined;
   try {
-    const tell = { say, complain: (text: string) => log.error(text) };
+    const tell = { say: announce, complain: (text: string) => log.error(text) };
     secrets = keepSecrets(engine, options.secrets, { own: policy.secret, tell });
+    if (options.metrics !== undefined) scraped = await scrapeable(options.metrics, status, log);
     listener = listen(options, given);
     server = new ControlServer(listener.fd, {
       engine,
@@ -134,17 +164,22 @@ export function serve(options: ControlOptions): void {
       localAddress: getsockname,
       watch: channel.watch,
       log,
+      telling: { status, events },
     });
+    if (options.logEvents) events.follow('all', 0, logged(say));
   } catch (error) {
+    scraped?.close();
     secrets?.close();
     engine.close();
     throw error;
   }
   notify('READY=1');
-  write(`knockify control: ready on ${options.socket} (engine ${engine.name})`);
+  say('info', `ready on ${options.socket} (engine ${engine.name})`);
   const stop = () => {
     notify('STOPPING=1');
     server.close();
+    events.close();
+    scraped?.close();
     secrets?.close();
     listener.remove();
     engine.close({ purge: options.ephemeral ?? false });

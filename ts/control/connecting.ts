@@ -132,7 +132,7 @@ export class Connecting implements Dealings {
     const reason = engine.settle(fd, isn);
     const event = error === 0 ? 'sent' : final || reason !== undefined ? 'error' : 'pending';
     const next = moved(connect, event);
-    log.debug(`connect of ${whoIs(this.#client)}: ${next.state}`);
+    log.debug(`connect of ${whoIs(this.#client)}: ${next.state}`, this.#client);
     if (next.state !== 'armed' && !(connect.announced && next.state === 'connected'))
       updateNote(engine, fd, { connect: undefined });
     if (reason !== undefined) this.#giveUp(fd, reason);
@@ -190,7 +190,7 @@ export class Connecting implements Dealings {
     const payload = connect.protectedLength > 0 ? connect.bytes : undefined;
     const { isn } = engine.arm(socket, peer, connect.secret, payload);
     if (payload !== undefined) this.#keep(socket, connect);
-    log.debug(`armed a connect of ${whoIs(this.#client)} to ${describePeer(peer)}`);
+    log.debug(`armed a connect of ${whoIs(this.#client)} to ${describePeer(peer)}`, this.#client);
     this.#await(socket, connect, isn);
     return verdict('proceed', { logLevel, sockaddr, prefix: prefix(connect), follow: connect.announced });
   }
@@ -208,12 +208,13 @@ export class Connecting implements Dealings {
       const reason = this.#around.engine.settle(armed.fd, armed.isn);
       if (reason !== undefined) this.#giveUp(armed.fd, reason);
     } catch (error) {
-      this.#around.log.error(`looking after a connect: ${error instanceof Error ? error.message : error}`);
+      const text = error instanceof Error ? error.message : error;
+      this.#around.log.error(`looking after a connect: ${text}`, this.#client);
     }
   }
 
   #giveUp(fd: number, reason: string): void {
-    this.#around.log.error(`a SYN of ${whoIs(this.#client)} was held back: ${reason}`);
+    this.#around.log.error(`a SYN of ${whoIs(this.#client)} was held back: ${reason}`, this.#client);
     this.#around.engine.release(fd);
   }
 }

@@ -2,6 +2,7 @@ import type { ListenerPolicy } from '../config/policy.ts';
 import { matchesListener } from '../config/targets.ts';
 import type { Engine, Inspection, Protection } from '../engine/engine.ts';
 import { integrityMidstate } from '../stealth/token.ts';
+import { programOf } from '../sys/process.ts';
 import { type ProgramStealth, readNote, secretsOf, updateNote } from './note.ts';
 import { describePeer, parseSockaddr } from './sockaddr.ts';
 import { type Credentials, type Dealings, type Surroundings, whoIs } from './surroundings.ts';
@@ -103,14 +104,26 @@ export class Listening implements Dealings {
     if (phase === 'deferred' || phase === 'armed') engine.release(socket);
     engine.guard(socket, protection);
     updateNote(engine, socket, { listener: protection });
+    this.#enter(socket, protection);
     return this.#proceed(socket, protection, logLevel);
+  }
+
+  /** A listener that is guarded, and not on record, is guarded all the same. */
+  #enter(socket: number, protection: Protection): void {
+    const { pid, uid } = this.#client;
+    try {
+      this.#around.engine.records?.enter(socket, { pid, uid, program: programOf(pid) }, protection);
+    } catch (error) {
+      const text = error instanceof Error ? error.message : error;
+      this.#around.log.error(`recording a listener of ${whoIs(this.#client)}: ${text}`, this.#client);
+    }
   }
 
   #proceed(socket: number, protection: Protection, logLevel: number): Verdict {
     const { engine, log } = this.#around;
     this.#guarded = { fd: socket, protection, logLevel };
     const local = parseSockaddr(this.#around.localAddress(socket));
-    log.debug(`guarded ${describePeer(local)} for ${whoIs(this.#client)}`);
+    log.debug(`guarded ${describePeer(local)} for ${whoIs(this.#client)}`, this.#client);
     return verdict('proceed', {
       logLevel,
       ...inspecting(engine, protection),
@@ -122,10 +135,10 @@ export class Listening implements Dealings {
     const name = inspection.slot === undefined ? undefined : secrets?.nameOf(inspection.slot);
     const by = name === undefined ? '' : ` by secret ${name}`;
     if (inspection.pass) {
-      if (name !== undefined) log.info(`let a connection in to ${whoIs(this.#client)}${by}`);
+      if (name !== undefined) log.info(`let a connection in to ${whoIs(this.#client)}${by}`, this.#client);
       return verdict('pass');
     }
-    log.info(`reset a connection to ${whoIs(this.#client)}${by}: ${inspection.reason}`);
+    log.info(`reset a connection to ${whoIs(this.#client)}${by}: ${inspection.reason}`, this.#client);
     return verdict('reset');
   }
 

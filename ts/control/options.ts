@@ -29,6 +29,7 @@ function apply(engine: Engine, fd: number, { secret, protectedLength }: ProgramS
   if (engine.phase(fd) !== 'guarded') return verdict('done');
   const protection = { secret, protectedLength };
   engine.guard(fd, protection, readNote(engine, fd).listener);
+  engine.records?.change(fd, protection);
   updateNote(engine, fd, { listener: protection });
   return verdict('done', inspecting(engine, protection));
 }

@@ -5,7 +5,9 @@ import { SysError } from '../sys/error.ts';
 import { Admission, LIMITS, type Limits } from './admission.ts';
 import { Session } from './session.ts';
 import type { Surroundings } from './surroundings.ts';
-import { refuse, type Verdict } from './verdict.ts';
+import type { Told } from './telling.ts';
+import { type Answer, answerTool, isQuestion, type Tool } from './tools.ts';
+import { refuse } from './verdict.ts';
 
 /** How long to leave the queue alone when descriptors have run out. Milliseconds. */
 const BREATHER = 100;
@@ -17,9 +19,8 @@ const ACCEPTS = 32;
 const OVERDUE_AFTER = 1000;
 const LOOK_EVERY = 500;
 
-interface Client {
+interface Client extends Tool {
   readonly fd: number;
-  readonly uid: number;
   readonly session: Session;
   readonly unwatch: () => void;
   /** When it was heard of last, by performance.now(). */
@@ -61,6 +62,7 @@ export class ControlServer {
     this.#admission = new Admission(limits.perUser, around.prompt);
     this.#sweeper = setInterval(() => this.#sweep(), limits.silence / 2).unref();
     this.#unwatch = channel.watch(listener, () => this.#accept());
+    if (around.telling !== undefined) around.telling.status.sessions = () => this.#clients.size;
     const { changes } = around.engine;
     if (changes !== undefined) this.#unfollow = channel.watch(changes, () => this.#follow());
     const { prompt } = around;
@@ -199,6 +201,7 @@ export class ControlServer {
     const { silence, call } = this.#limits;
     const now = performance.now();
     for (const client of [...this.#clients]) {
+      if (client.unfollow !== undefined) continue;
       if (now - client.heardAt < (client.session.calling ? call : silence)) continue;
       this.#around.log.info(`dropped a client of user ${client.uid} that said nothing any more`);
       this.#drop(client);
@@ -238,7 +241,7 @@ export class ControlServer {
       }
       client.heardAt = performance.now();
       if (begun) this.#takeBack(datagram);
-      const answer = this.#answer(client.session, datagram);
+      const answer = this.#answer(client, datagram);
       // A secret may have been in it.
       datagram.data.fill(0);
       const { lesson } = client.session;
@@ -250,7 +253,7 @@ export class ControlServer {
     }
   }
 
-  #send(client: Client, answer: Verdict): void {
+  #send(client: Client, answer: Answer): void {
     if (!this.#clients.has(client)) return;
     try {
       channel.send(client.fd, encode(answer));
@@ -268,9 +271,11 @@ export class ControlServer {
     this.#drop(client);
   }
 
-  #answer(session: Session, { data, descriptors }: channel.Datagram): Verdict | undefined {
+  #answer(client: Client, { data, descriptors }: channel.Datagram): Answer | undefined {
     try {
-      return session.receive(decode(data), descriptors);
+      const message = decode(data);
+      if (descriptors.length > 0 || !isQuestion(message)) return client.session.receive(message, descriptors);
+      return answerTool(this.#around, client, message, (event) => this.#sendEvent(client, event));
     } catch (error) {
       // Once the session has them it closes them itself, and it does not throw.
       for (const fd of descriptors) channel.release(fd);
@@ -280,9 +285,21 @@ export class ControlServer {
     }
   }
 
+  /** False where the client reads too slowly. */
+  #sendEvent(client: Client, event: Told): boolean {
+    try {
+      channel.send(client.fd, encode(event));
+      return true;
+    } catch (error) {
+      if (!(error instanceof SysError && error.code === 'EAGAIN')) this.#lose(client, error);
+      return false;
+    }
+  }
+
   #drop(client: Client): void {
     if (!this.#clients.delete(client)) return;
     client.unwatch();
+    client.unfollow?.();
     client.session.end();
     channel.hangUp(client.fd);
     this.#leave(client.uid);

@@ -16,7 +16,7 @@ import { readNote, secretsOf } from './note.ts';
 import { setOption } from './options.ts';
 import { parseSockaddr } from './sockaddr.ts';
 import { type Credentials, type Dealings, type Surroundings, whoIs } from './surroundings.ts';
-import { refuse, STEALTH_UNAVAILABLE, type Verdict, verdict } from './verdict.ts';
+import { notAdmitted, refuse, STEALTH_UNAVAILABLE, type Verdict, verdict } from './verdict.ts';
 
 type Request = Message<'connect' | 'listen'>;
 
@@ -62,6 +62,13 @@ function leavesAlone({ sections, targets }: Settings, message: Message<'connect'
 
 function isOneOf(names: readonly ActionName[], { action }: Verdict): boolean {
   return names.some((name) => actions.some(({ id, name: other }) => other === name && id === action));
+}
+
+type NoRequest = Message<'verdict' | 'told' | 'status' | 'follow'>;
+
+/** Ours to send, or no application's. */
+function isNoRequest(message: Message): message is NoRequest {
+  return ['verdict', 'told', 'status', 'follow'].includes(message.kind);
 }
 
 /** Errors that are somebody's to mend; any other is a mistake of ours, and the log wants its trace. */
@@ -156,16 +163,12 @@ export class Session {
   #handle(message: Message, descriptors: readonly number[]): Verdict | undefined {
     const [socket, second] = descriptors;
     const { uid } = this.#client;
-    if (!this.#around.admits(uid))
-      return refuse(
-        `user ${uid} may not use this control process: its administrator names users by --allow-user`,
-      );
+    if (!this.#around.admits(uid)) return notAdmitted(uid);
     if (descriptors.length > (MOST_DESCRIPTORS[message.kind] ?? 0))
       return refuse(`a '${message.kind}' message came with ${descriptors.length} descriptors`);
     if (message.kind === 'report') return this.#dealings?.report(message.error) ?? verdict('pass');
     if (message.kind === 'file') return this.#file(message.error, socket);
-    if (message.kind === 'verdict' || this.#asked)
-      return refuse(`a '${message.kind}' message is out of order`);
+    if (isNoRequest(message) || this.#asked) return refuse(`a '${message.kind}' message is out of order`);
     this.#asked = true;
     if (socket === undefined) return refuse(`a '${message.kind}' message came without its socket`);
     if (message.kind === 'send') return this.#connecting().send(socket, message.payload);
@@ -260,7 +263,8 @@ export class Session {
       return verdict('refuse', { error: error.errno });
     const text = error instanceof Error ? error.message : String(error);
     const expected = EXPECTED.some((known) => error instanceof known);
-    log.error(`${whoIs(this.#client)}: ${expected ? text : error instanceof Error ? error.stack : text}`);
+    const detail = expected ? text : error instanceof Error ? error.stack : text;
+    log.error(`${whoIs(this.#client)}: ${detail}`, this.#client);
     return verdict('refuse', {
       text: expected ? text : `internal error: ${text}`,
       error: STEALTH_UNAVAILABLE,

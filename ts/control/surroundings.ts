@@ -1,7 +1,9 @@
 import type { Loan } from '../config/policy.ts';
 import type { Engine, Prompt } from '../engine/engine.ts';
+import type { Following } from './following.ts';
 import type { Log } from './log.ts';
 import type { SecretSet } from './secretSet.ts';
+import type { Telling } from './telling.ts';
 import type { Verdict } from './verdict.ts';
 
 /** What a session needs of the rest of the control process. */
@@ -20,6 +22,8 @@ export interface Surroundings {
   /** Calls back whenever the descriptor is readable, until the returned function is called. */
   readonly watch: (fd: number, readable: () => void) => () => void;
   readonly log: Log;
+  /** What tools are told; absent where nobody is told anything. */
+  readonly telling?: { readonly status: Telling; readonly events: Following };
 }
 
 /** What the kernel says of the application's process (SO_PEERCRED). */

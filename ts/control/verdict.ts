@@ -48,3 +48,10 @@ export function refuse(text: string, logLevel?: number): Verdict {
   const details = { text, error: STEALTH_UNAVAILABLE };
   return verdict('refuse', logLevel === undefined ? details : { ...details, logLevel });
 }
+
+/** For a user who may not use the control process. */
+export function notAdmitted(uid: number): Verdict {
+  return refuse(
+    `user ${uid} may not use this control process: its administrator names users by --allow-user`,
+  );
+}

@@ -30,6 +30,9 @@ export const DEFAULT_SOCKET = '/run/knockify/control.sock';
 /** Longest KNOCK_INTLEN, and so the most payload that a send request carries. */
 export const MAX_PROTECTED_LENGTH = 1024;
 
+/** The most JSON of a told message, in bytes. */
+export const MAX_TOLD = 32_768;
+
 /** KNOCK_TIMEOUT, in seconds: how long the shim waits for the control process, and the longest that may be. */
 export const DEFAULT_TIMEOUT = 5;
 export const LONGEST_TIMEOUT = 60;
@@ -190,6 +193,32 @@ export const messages = [
         doc: 'bytes gathered earlier, to be sent first',
       },
       { name: 'path', type: 'blob', max: 4096, doc: 'the file wanted, with need_file' },
+    ],
+  },
+  {
+    name: 'status',
+    id: 9,
+    doc: 'tool: what is guarded, and what came to it',
+    descriptors: [],
+    fields: [{ name: 'from', type: 'u32', doc: 'the listener to begin with: 0, or what next said' }],
+  },
+  {
+    name: 'follow',
+    id: 10,
+    doc: 'tool: what guards say of SYNs from now on, one told message after the other',
+    descriptors: [],
+    fields: [
+      { name: 'age', type: 'u32', doc: 'also what they said so many milliseconds ago, if it is on record' },
+    ],
+  },
+  {
+    name: 'told',
+    id: 11,
+    doc: 'control: the answer to status, or an event for who follows',
+    descriptors: [],
+    fields: [
+      { name: 'next', type: 'u32', doc: 'the listener to ask for next; 0 for no more' },
+      { name: 'text', type: 'blob', max: MAX_TOLD, doc: 'JSON, as ts/spec/status.ts has it' },
     ],
   },
 ] as const satisfies readonly MessageSpec[];

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { artefact } from './artefacts.ts';
 import { checked } from './error.ts';
 import { library } from './foreign.ts';
@@ -14,6 +15,15 @@ const native = library(artefact('knockify_native.node'), {
  */
 export function harden(): void {
   checked('prctl', native.knk_harden());
+}
+
+/** The name of a process; empty where it is not to be known: it is gone, or /proc doesn't show it to this user. */
+export function programOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trimEnd();
+  } catch {
+    return '';
+  }
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
