@@ -92,23 +92,40 @@ static __always_inline int read_headers(struct __sk_buff *skb, struct headers *h
   return load(skb, h->tcp, h->tcp_fixed, TCP_HEADER) ? -1 : 0;
 }
 
-/* The network header's absolute offset, which the writing helpers want and no field tells: 14 on Ethernet, 0 on
- * tun and WireGuard, others elsewhere. It is where the header's bytes are found. -1 when they are not. */
-static __always_inline int network_offset(struct __sk_buff *skb, const struct headers *h) {
-  const __u64 *wanted = (const __u64 *)h->ip;
+struct offset_walk {
+  struct __sk_buff *skb;
+  const struct headers *wanted;
+  __u64 found;
+};
 
-  for (int offset = 0; offset <= LINK_HEADER_LONGEST; offset += 2) {
-    __u64 there[5] = {};
-    if (bpf_skb_load_bytes(skb, offset, there, 20)) return -1;
-    if (there[0] != wanted[0] || there[1] != wanted[1]) continue;
-    if (h->ip_length == 20) {
-      if ((__u32)there[2] == *(const __u32 *)&h->ip[16]) return offset;
-      continue;
-    }
-    if (bpf_skb_load_bytes(skb, offset, there, IPV6_HEADER)) return -1;
-    if (there[2] == wanted[2] && there[3] == wanted[3] && there[4] == wanted[4]) return offset;
+/* Every second offset; 1 ends the walk. */
+static long try_offset(__u32 index, struct offset_walk *walk) {
+  const struct headers *h = walk->wanted;
+  const __u64 *wanted = (const __u64 *)h->ip;
+  __u64 there[5] = {};
+
+  if (bpf_skb_load_bytes(walk->skb, index * 2, there, 20)) return 1;
+  if (there[0] != wanted[0] || there[1] != wanted[1]) return 0;
+  if (h->ip_length == 20) {
+    if ((__u32)there[2] != *(const __u32 *)&h->ip[16]) return 0;
+  } else {
+    if (bpf_skb_load_bytes(walk->skb, index * 2, there, IPV6_HEADER)) return 1;
+    if (there[2] != wanted[2] || there[3] != wanted[3] || there[4] != wanted[4]) return 0;
   }
-  return -1;
+  walk->found = index * 2;
+  return 1;
+}
+
+#define NOWHERE (~0ULL)
+
+/* The network header's absolute offset, which the writing helpers want and no field tells: 14 on Ethernet, 0 on
+ * tun and WireGuard, others elsewhere. It is where the header's bytes are found. -1 when they are not. By bpf_loop for the
+ * same reasons as find_timestamp(). */
+static __attribute__((noinline)) int network_offset(struct __sk_buff *skb, const struct headers *h) {
+  struct offset_walk walk = {.skb = skb, .wanted = h, .found = NOWHERE};
+
+  bpf_loop(LINK_HEADER_LONGEST / 2 + 1, try_offset, &walk, 0);
+  return walk.found <= LINK_HEADER_LONGEST ? (int)walk.found : -1;
 }
 
 /* The checksum is over 16-bit words: at an odd offset each byte counts for the other half. */

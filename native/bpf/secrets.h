@@ -31,7 +31,8 @@ struct secret_walk {
   __u32 mask;
   __u16 port;
   __u16 integrity_hash;
-  __u32 found;
+  /* See struct option_walk. */
+  __u64 found;
 };
 
 /* 1 ends the walk. User space empties a slot by its `until` before it touches the words: it is looked at once more when
