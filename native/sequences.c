@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "sequences.h"
 
+#include "brief.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -126,7 +127,11 @@ static int restore_forgotten(char *failed, int fd, const struct knk_forgotten *b
 static int defer(char *failed, int fd, const void *peer, uint32_t peer_size) {
   TRY(SET(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
   TRY(SET(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1));
-  TRY(failing(failed, "connect", knk_connect(fd, peer, (int)peer_size)));
+  /* The application can take the option back at any moment. Its connect is then under way, which whoever is answered with
+   * this error must not believe. */
+  int result = knk_connect_briefly(fd, peer, (int)peer_size);
+  if (result == -EINTR || result == -EINPROGRESS) return KNK_NOT_DELAYED;
+  TRY(failing(failed, "connect", result));
 
   uint32_t state;
   TRY(tcp_state(failed, fd, &state));
