@@ -65,6 +65,7 @@
         "native/prompt_addon.c",
         "native/prompt_arm.c",
         "native/readiness.c",
+        "native/reading.c",
         "native/sequences.c",
         "native/sys.c"
       ],

@@ -1,4 +1,5 @@
-// The calls of sys.c and sequences.c as the addon's functions.
+// The calls of sys.c, sequences.c and reading.c as the addon's functions.
+#include "reading.h"
 #include "sequences.h"
 #include "sys.h"
 
@@ -20,6 +21,9 @@ static int call_listen(const int32_t *n, UNUSED void *bytes, UNUSED int length) 
 static int call_close(const int32_t *n, UNUSED void *bytes, UNUSED int length) { return knk_close(n[0]); }
 static int call_close_at_once(const int32_t *n, UNUSED void *bytes, UNUSED int length) {
   return knk_close_at_once(n[0]);
+}
+static int call_read_later(const int32_t *n, UNUSED void *bytes, UNUSED int length) {
+  return knk_read_later(n[0], n[1]);
 }
 static int call_bind(const int32_t *n, void *bytes, int length) { return knk_bind(n[0], bytes, length); }
 static int call_connect(const int32_t *n, void *bytes, int length) { return knk_connect(n[0], bytes, length); }
@@ -78,7 +82,7 @@ void knk_export_calls(napi_env env, napi_value exports) {
       {"undoDeferral", call_undo_deferral}, {"forbidDeferral", call_forbid_deferral}, {"prepare", call_prepare},
       {"arm", call_arm},                    {"settle", call_settle},                  {"pinPort", call_pin_port},
       {"bindPort", call_bind_port},         {"stopListening", call_stop_listening},
-      {"closeAtOnce", call_close_at_once},
+      {"closeAtOnce", call_close_at_once},  {"readLater", call_read_later},
   };
   for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
     napi_value function;

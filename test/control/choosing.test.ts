@@ -1,10 +1,11 @@
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Loan } from '../../ts/config/policy.ts';
 import { ALL_TARGETS } from '../../ts/config/targets.ts';
 import { decodeNote } from '../../ts/control/note.ts';
+import { Reading } from '../../ts/control/reading.ts';
 import { SecretSet } from '../../ts/control/secretSet.ts';
 import { Session } from '../../ts/control/session.ts';
 import type { Verdict } from '../../ts/control/verdict.ts';
@@ -30,7 +31,9 @@ const LOAN: Loan = {
 let engine: PaperEngine;
 let folder: string;
 let logged: string[];
+let late: Verdict[];
 beforeEach(() => {
+  late = [];
   engine = new PaperEngine();
   logged = [];
   folder = mkdtempSync(join(tmpdir(), 'knockify-choosing-'));
@@ -39,6 +42,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 function session(ownPolicy = LOAN, secrets?: SecretSet): Session {
   const log = { error: () => {}, info: (text: string) => logged.push(text), debug: () => {} };
+  const reading = new Reading();
   const localAddress = () => sockaddrOf('192.0.2.9', 80);
   const around = {
     engine,
@@ -48,12 +52,13 @@ function session(ownPolicy = LOAN, secrets?: SecretSet): Session {
     admits: () => true,
     localAddress,
     watch: () => () => {},
+    readFile: reading.read.bind(reading),
     log,
   };
   return new Session(
     around,
     client,
-    () => {},
+    (verdict) => late.push(verdict),
     (fd) => {
       if (fd < SOCKET) closeSync(fd);
     },
@@ -77,39 +82,42 @@ function settings(values: Record<string, string>, rc?: string) {
 describe('a connect', () => {
   const RC = 'KNOCK_TARGETS=:25\n[192.0.2.0/24:4242]\nKNOCK_SECRET=net\n[192.0.2.7]\nKNOCK_SECRET=f:/of/host';
 
-  function connect(address: string, rc: string, env: Record<string, string> = {}) {
+  async function connect(address: string, rc: string, env: Record<string, string> = {}) {
     const { fields, descriptors } = settings(env, rc);
     const sockaddr = sockaddrOf(address, 4242);
     const peer = new Uint8Array(28);
     peer.set(sockaddr);
-    return session().receive({ kind: 'connect', ...fields, peer, peer_size: sockaddr.length }, descriptors);
+    const message = { kind: 'connect', ...fields, peer, peer_size: sockaddr.length } as const;
+    expect(session().receive(message, descriptors)).toBeUndefined();
+    await vi.waitUntil(() => late.length > 0);
+    return late.shift();
   }
 
-  it('takes the secret of the section for its destination', () => {
-    expect(actionOf(connect('192.0.2.1', RC))).toBe('proceed');
+  it('takes the secret of the section for its destination', async () => {
+    expect(actionOf(await connect('192.0.2.1', RC))).toBe('proceed');
     expect(engine.calls).toEqual(['arm 4242 net -']);
   });
 
-  it('asks for the file that the most specific one names', () => {
-    const verdict = connect('192.0.2.7', RC);
+  it('asks for the file that the most specific one names', async () => {
+    const verdict = await connect('192.0.2.7', RC);
     expect(actionOf(verdict)).toBe('need_file');
     expect(Buffer.from(verdict?.path ?? []).toString()).toBe('/of/host');
   });
 
-  it('elsewhere is left alone where KNOCK_TARGETS says so, though there is no secret for it', () => {
+  it('elsewhere is left alone where KNOCK_TARGETS says so, though there is no secret for it', async () => {
     engine.current = 'armed';
-    expect(actionOf(connect('198.51.100.1', RC))).toBe('pass');
+    expect(actionOf(await connect('198.51.100.1', RC))).toBe('pass');
     // What an earlier connect left is taken back all the same.
     expect(engine.calls).toEqual(['release']);
   });
 
-  it('elsewhere fails where nothing says so', () => {
-    const verdict = connect('198.51.100.1', '[192.0.2.0/24]\nKNOCK_SECRET=net');
+  it('elsewhere fails where nothing says so', async () => {
+    const verdict = await connect('198.51.100.1', '[192.0.2.0/24]\nKNOCK_SECRET=net');
     expect(textOf(verdict)).toContain('there is no secret');
   });
 
-  it('takes that of the environment before all', () => {
-    connect('192.0.2.1', RC, { KNOCK_SECRET: 'env' });
+  it('takes that of the environment before all', async () => {
+    await connect('192.0.2.1', RC, { KNOCK_SECRET: 'env' });
     expect(engine.calls).toEqual(['arm 4242 env -']);
   });
 });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Limits } from '../../ts/control/admission.ts';
+import { Reading } from '../../ts/control/reading.ts';
 import { ControlServer } from '../../ts/control/server.ts';
 import type { Verdict } from '../../ts/control/verdict.ts';
 import { decode, encode, MAX_MESSAGE_SIZE, type Message } from '../../ts/spec/codec.ts';
@@ -19,6 +20,7 @@ let path: string;
 let server: ControlServer;
 let logged: string[];
 function serve(limits?: Limits, prompt?: Prompt): ControlServer {
+  const reading = new Reading();
   const log = { error: (text: string) => logged.push(text), info: () => {}, debug: () => {} };
   const around = {
     engine: new PaperEngine(),
@@ -28,6 +30,7 @@ function serve(limits?: Limits, prompt?: Prompt): ControlServer {
     admits: () => true,
     localAddress: () => sockaddrOf('192.0.2.9', 80),
     watch: channel.watch,
+    readFile: reading.read.bind(reading),
     log,
   };
   return new ControlServer(channel.listen(path), around, limits);

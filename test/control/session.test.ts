@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parseTargets } from '../../ts/config/targets.ts';
 import type { Log } from '../../ts/control/log.ts';
+import { Reading } from '../../ts/control/reading.ts';
 import { Session } from '../../ts/control/session.ts';
 import type { Verdict } from '../../ts/control/verdict.ts';
 import { EngineError, type Inspection } from '../../ts/engine/engine.ts';
@@ -57,6 +58,8 @@ function session(ownSecret?: string): Session {
       readable = undefined;
     };
   };
+  const reading = new Reading();
+  const readFile = reading.read.bind(reading);
   return new Session(
     {
       engine,
@@ -66,6 +69,7 @@ function session(ownSecret?: string): Session {
       admits,
       localAddress: () => local,
       watch,
+      readFile,
       log: silent,
     },
     client,
@@ -104,6 +108,13 @@ function listenWith(values: Record<string, string>): Message {
 
 const actionOf = (verdict: Verdict | undefined) => actions.find(({ id }) => id === verdict?.action)?.name;
 const textOf = (verdict: Verdict | undefined) => Buffer.from(verdict?.text ?? []).toString();
+
+/** The verdict that comes once the file is read. */
+async function lateVerdict(now: Verdict | undefined): Promise<Verdict | undefined> {
+  expect(now).toBeUndefined();
+  await vi.waitUntil(() => late.length > 0);
+  return late.shift();
+}
 
 describe('a connect without integrity', () => {
   it('is armed with the secret of the application, then reported', () => {
@@ -378,7 +389,7 @@ describe('what an application brings along', () => {
     expect(textOf(verdict)).not.toContain('abc123x');
   });
 
-  it('may be a file with the secret, which the application opens', () => {
+  it('may be a file with the secret, which the application opens', async () => {
     const path = join(scratch, 'secret');
     writeFileSync(path, 'filed', { mode: 0o600 });
     const one = session();
@@ -386,19 +397,20 @@ describe('what an application brings along', () => {
     expect(actionOf(wanted)).toBe('need_file');
     expect(Buffer.from(wanted?.path ?? []).toString()).toBe(path);
     const file = openSync(path, 'r');
-    expect(actionOf(one.receive({ kind: 'file', error: 0 }, [file]))).toBe('proceed');
+    expect(actionOf(await lateVerdict(one.receive({ kind: 'file', error: 0 }, [file])))).toBe('proceed');
+    expect(one.over).toBe(false);
     expect(engine.calls).toEqual(['arm 4242 filed -']);
   });
 
-  it('is refused when that file is missing, is a directory, or comes unasked', () => {
+  it('is refused when that file is missing, is a directory, or comes unasked', async () => {
     const one = session();
     one.receive(connectTo('192.0.2.1', { KNOCK_SECRET: 'f:/nowhere' }), [SOCKET]);
     expect(textOf(one.receive({ kind: 'file', error: 2 }, []))).toMatch(/\/nowhere.*ENOENT/);
     const two = session();
     two.receive(connectTo('192.0.2.1', { KNOCK_SECRET: `f:${scratch}` }), [SOCKET]);
-    expect(textOf(two.receive({ kind: 'file', error: 0 }, [openSync(scratch, 'r')]))).toMatch(
-      /not a regular file/,
-    );
+    const directory = two.receive({ kind: 'file', error: 0 }, [openSync(scratch, 'r')]);
+    expect(textOf(await lateVerdict(directory))).toMatch(/not a regular file/);
+    expect(two.over).toBe(true);
     expect(textOf(session().receive({ kind: 'file', error: 0 }, []))).toMatch(/out of order/);
   });
 
@@ -408,11 +420,11 @@ describe('what an application brings along', () => {
     { mode: 0o604, action: 'refuse' },
   ] as const;
   for (const { mode, action } of modes)
-    it(`may be an rc file; mode ${mode.toString(8)}: ${action}`, () => {
+    it(`may be an rc file; mode ${mode.toString(8)}: ${action}`, async () => {
       const path = join(scratch, 'rc');
       writeFileSync(path, 'KNOCK_SECRET=from the file\n', { mode });
       const message = connectTo('192.0.2.1', {}, { rc_path: Buffer.from(path) });
-      const verdict = session().receive(message, [SOCKET, openSync(path, 'r')]);
+      const verdict = await lateVerdict(session().receive(message, [SOCKET, openSync(path, 'r')]));
       expect(actionOf(verdict)).toBe(action);
       if (action === 'refuse') expect(textOf(verdict)).toContain('chmod 600');
     });

@@ -6,6 +6,7 @@ import { POLICY_KEYS } from '../../ts/config/policy.ts';
 import { readSettings } from '../../ts/config/settings.ts';
 import { matchesDestination, matchesListener, parseTargets } from '../../ts/config/targets.ts';
 import { decodeNote, encodeNote } from '../../ts/control/note.ts';
+import type { ApplicationFile } from '../../ts/control/reading.ts';
 import { Session } from '../../ts/control/session.ts';
 import { parseSockaddr } from '../../ts/control/sockaddr.ts';
 import { decode, encode, ProtocolError } from '../../ts/spec/codec.ts';
@@ -83,8 +84,12 @@ describe('the control protocol', () => {
         const engine = new PaperEngine();
         const released: number[] = [];
         const client = { pid: 1, uid: 0, gid: 0 };
+        const readFile = ({ fd }: ApplicationFile) => {
+          released.push(fd);
+          return () => {};
+        };
         const session = new Session(
-          { engine, ...around },
+          { engine, readFile, ...around },
           client,
           () => {},
           (fd) => released.push(fd),

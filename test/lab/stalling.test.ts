@@ -1,32 +1,51 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { encode } from '../../ts/spec/codec.ts';
 import { sockaddrOf } from '../control/sockaddrs.ts';
 import { capturing } from './capture.ts';
-import { startControl } from './control.ts';
+import { type Control, startControl } from './control.ts';
 import { afflict } from './doom.ts';
-import { type Lab, openLab } from './netns.ts';
+import { PAGE, startLighttpd, urlOf } from './lighttpd.ts';
+import { inside, type Lab, openLab } from './netns.ts';
 import { syns } from './packets.ts';
-import { PYTHON, run } from './program.ts';
+import { type Program, PYTHON, run, start, stop, until, untilSays } from './program.ts';
+import { SECRET } from './stealthlab.ts';
 
 /** Clients that would have the control process wait for them, so that it answers nobody else. */
 
-const RACING = fileURLToPath(new URL('racing.py', import.meta.url));
+const [RACING, HANGING, HUNGFS] = ['racing.py', 'hanging.py', 'hungfs.c'].map((name) =>
+  fileURLToPath(new URL(name, import.meta.url)),
+) as [string, string, string];
 const PORT = 8795;
+const SERVED = 8796;
+/** Whom the files of the hung file system belong to. */
+const NOBODY = 65534;
+/** ReadingLimits.perUser. */
+const AT_A_TIME = 4;
 
 let lab: Lab;
 beforeAll(() => {
   lab = openLab();
+  // For other users than root.
+  inside(lab.client, ['chmod', '755', lab.directory]);
 });
 afterAll(() => lab?.close());
 
-function connectMessage(): string {
+function connectMessage(settings: string, rc = ''): string {
   const peer = new Uint8Array(28);
   const sockaddr = sockaddrOf(lab.server.addresses.ipv4, PORT);
   peer.set(sockaddr);
-  const settings = Buffer.from('KNOCK_SECRET=fine\0');
-  const rc = { rc_path: new Uint8Array(), rc_error: 0 };
-  const message = encode({ kind: 'connect', settings, ...rc, peer, peer_size: sockaddr.length });
+  const message = encode({
+    kind: 'connect',
+    settings: Buffer.from(settings),
+    rc_path: Buffer.from(rc),
+    rc_error: 0,
+    peer,
+    peer_size: sockaddr.length,
+  });
   return `${Buffer.from(message).toString('hex')}\n`;
 }
 
@@ -36,10 +55,79 @@ test('a connect that is not delayed after all keeps nobody waiting, and no SYN l
   const control = await startControl(lab, lab.client);
   // Time enough to clear the option between the control process's setting it and its connect().
   const slow = await afflict(control, 'connect', 'delay_enter=200000');
+  const input = connectMessage('KNOCK_SECRET=fine\0');
   const { result, packets } = await capturing(lab, () =>
-    run(lab.client, [PYTHON, RACING, control.socket], { input: connectMessage(), timeout: 90_000 }),
+    run(lab.client, [PYTHON, RACING, control.socket], { input, timeout: 90_000 }),
   );
   await slow.end();
   expect(result).toMatchObject({ status: 0, stderr: '', stdout: 'not delayed\nnot delayed\n' });
   expect(syns(packets)).toEqual([]);
+});
+
+interface Held {
+  readonly descriptors: number;
+  readonly threads: number;
+}
+
+function heldBy({ program: { pid } }: Control): Held {
+  const count = (what: string) => readdirSync(`/proc/${pid}/${what}`).length;
+  return { descriptors: count('fd'), threads: count('task') };
+}
+
+/** By an rc file, which is read each time. */
+async function isServed(control: Control): Promise<void> {
+  const rc = join(lab.directory, 'fine.rc');
+  writeFileSync(rc, `KNOCK_SECRET=${SECRET}\n`, { mode: 0o600 });
+  const page = await run(
+    lab.client,
+    ['curl', '-sS', '-m', '8', urlOf(lab.server, 'ipv4', SERVED)],
+    // Less time than anything here hangs.
+    { knock: { control: control.socket }, env: { KNOCK_RC: rc, KNOCK_TIMEOUT: '2' } },
+  );
+  expect(page).toMatchObject({ status: 0, stdout: PAGE, stderr: '' });
+}
+
+function startHanging(kind: string, user: number, control: Control, program: string): Program {
+  const directory = join(lab.directory, kind);
+  mkdirSync(directory);
+  const command = [program, directory, PYTHON, HANGING, control.socket, directory, kind, String(user)];
+  return start(lab.client, command, { input: connectMessage('', `/somewhere/${kind}`) });
+}
+
+test('files that hang keep nobody waiting but who brought them', { timeout: 120_000 }, async () => {
+  const program = join(lab.directory, 'hungfs');
+  execFileSync('gcc', ['-std=gnu11', '-Wall', '-Wextra', '-Werror', HUNGFS, '-o', program]);
+  const options = { arguments: ['--mode', '0666'] };
+  const [control, server] = [
+    await startControl(lab, lab.client, options),
+    await startControl(lab, lab.server),
+  ];
+  await startLighttpd(lab, {
+    family: 'ipv4',
+    port: SERVED,
+    knock: { control: server.socket, secret: SECRET },
+  });
+  await isServed(control);
+  const before = heldBy(control);
+  const users = { stat: NOBODY - 1, read: NOBODY - 2, direct: NOBODY - 3, flush: NOBODY };
+  const hanging = Object.entries(users).map(([kind, user]) => startHanging(kind, user, control, program));
+  try {
+    await Promise.all(hanging.map((one) => untilSays(one, 'asked')));
+    await isServed(control);
+    await Promise.all(hanging.map((one) => untilSays(one, 'answered', 25_000)));
+    const all = hanging.map((one) => one.stdout().trim().split('\n').slice(1, -1));
+    const [late, proceed] = ['late', 'action 1'].map((text) => Array(6).fill(text));
+    // Their contents come in time, but others wait until they are closed.
+    const mixed = [...(proceed ?? []).slice(0, AT_A_TIME), ...(late ?? []).slice(AT_A_TIME)];
+    expect(all).toEqual([late, late, late, mixed]);
+    expect(heldBy(control).threads).toBe(before.threads + hanging.length * AT_A_TIME);
+    await isServed(control);
+  } finally {
+    await Promise.all(hanging.map((one) => stop(one)));
+  }
+  await until('all to be given up', () => {
+    const { descriptors, threads } = heldBy(control);
+    return descriptors <= before.descriptors && threads <= before.threads;
+  });
+  await isServed(control);
 });

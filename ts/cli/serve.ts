@@ -5,6 +5,7 @@ import { setFlagsFromString } from 'node:v8';
 import { ConfigError } from '../config/error.ts';
 import { eventText, Following } from '../control/following.ts';
 import { type Log, levelled, Remembering, type Say, sayJson, sayText } from '../control/log.ts';
+import { Reading } from '../control/reading.ts';
 import { ControlServer } from '../control/server.ts';
 import { Telling } from '../control/telling.ts';
 import type { Memory } from '../engine/engine.ts';
@@ -147,6 +148,7 @@ export async function serve(options: ControlOptions): Promise<void> {
   };
   const status = new Telling(subject);
   const events = new Following(subject, status, channel.watch);
+  const reading = new Reading();
   let server: ControlServer;
   let listener: Listener;
   let scraped: { close(): unknown } | undefined;
@@ -163,6 +165,7 @@ export async function serve(options: ControlOptions): Promise<void> {
       admits,
       localAddress: getsockname,
       watch: channel.watch,
+      readFile: (file, take) => reading.read(file, take),
       log,
       telling: { status, events },
     });

@@ -3,11 +3,8 @@ import { checkPrivate } from '../config/access.ts';
 import { ConfigError } from '../config/error.ts';
 import { type RawSettings, readSettings, type Settings } from '../config/settings.ts';
 import type { Message } from '../spec/codec.ts';
-import { type OpenFile, readWhole } from '../sys/files.ts';
+import type { OpenFile } from '../sys/files.ts';
 import type { Credentials } from './surroundings.ts';
-
-/** An rc file or a file with a secret has no business being longer. */
-const MAX_FILE_SIZE = 65_536;
 
 function environment(settings: Uint8Array): RawSettings['env'] {
   const env = new Map<string, Uint8Array>();
@@ -22,35 +19,38 @@ function environment(settings: Uint8Array): RawSettings['env'] {
   return env;
 }
 
-function readRc(path: string, error: number, file: number | undefined, client: Credentials): Uint8Array {
-  if (error !== 0 || file === undefined)
-    throw new ConfigError(
-      `${path}: it can't be opened (${getSystemErrorName(-error)}): make it readable for this program, or remove it`,
-    );
-  const { bytes, mode, uid }: OpenFile = readWhole(file, MAX_FILE_SIZE, path);
-  checkPrivate(path, { mode, uid }, client.uid);
-  return bytes;
+/** What the application opened as its rc file; undefined if it has none. Throws ConfigError if it can't have it. */
+export function openedRc(
+  { rc_path, rc_error }: Message<'connect' | 'listen'>,
+  fd: number | undefined,
+): { readonly fd: number; readonly name: string } | undefined {
+  const name = Buffer.from(rc_path).toString();
+  if (name === '') return undefined;
+  if (rc_error === 0 && fd !== undefined) return { fd, name };
+  throw new ConfigError(
+    `${name}: it can't be opened (${getSystemErrorName(-rc_error)}): make it readable for this program, or remove it`,
+  );
 }
 
-/** Reads what an application brought along. Throws ConfigError. */
+/** Reads what an application brought along, and wipes it. Throws ConfigError. */
 export function applicationSettings(
   request: Message<'connect' | 'listen'>,
-  rc: number | undefined,
+  rc: OpenFile | undefined,
   client: Credentials,
 ): Settings {
   const path = Buffer.from(request.rc_path).toString();
   const env = environment(request.settings);
-  const text = path === '' ? undefined : readRc(path, request.rc_error, rc, client);
   try {
-    return readSettings(text === undefined ? { env } : { env, rc: { path, text } });
+    if (rc === undefined) return readSettings({ env });
+    checkPrivate(path, rc, client.uid);
+    return readSettings({ env, rc: { path, text: rc.bytes } });
   } finally {
-    for (const bytes of [text, request.settings]) bytes?.fill(0);
+    for (const bytes of [rc?.bytes, request.settings]) bytes?.fill(0);
   }
 }
 
-/** The contents of a file with a secret that the application opened. Throws ConfigError that names it. */
-export function secretFileContents(path: string, error: number, file: number | undefined): Uint8Array {
-  if (error !== 0 || file === undefined)
-    throw new ConfigError(`KNOCK_SECRET: the file ${path} can't be opened (${getSystemErrorName(-error)})`);
-  return readWhole(file, MAX_FILE_SIZE, path).bytes;
+/** The file with a secret that the application opened. Throws ConfigError that names it. */
+export function openedSecret(path: string, error: number, fd: number | undefined): number {
+  if (error === 0 && fd !== undefined) return fd;
+  throw new ConfigError(`KNOCK_SECRET: the file ${path} can't be opened (${getSystemErrorName(-error)})`);
 }

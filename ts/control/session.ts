@@ -7,8 +7,8 @@ import type { Message } from '../spec/codec.ts';
 import { type ActionName, actions } from '../spec/messages.ts';
 import type { Destination } from '../stealth/destination.ts';
 import { SysError } from '../sys/error.ts';
-import { FileError } from '../sys/files.ts';
-import { applicationSettings, secretFileContents } from './application.ts';
+import { FileError, type OpenFile } from '../sys/files.ts';
+import { applicationSettings, openedRc, openedSecret } from './application.ts';
 import { Connecting } from './connecting.ts';
 import { TransitionError } from './delayed.ts';
 import { Listening } from './listening.ts';
@@ -81,12 +81,13 @@ const EXPECTED = [ConfigError, EngineError, SysError, FileError, TransitionError
 export class Session {
   readonly #around: Surroundings;
   readonly #client: Credentials;
-  readonly #answer: (verdict: Verdict) => void;
+  readonly #tell: (verdict: Verdict) => void;
   readonly #release: (fd: number) => void;
   readonly #held: number[] = [];
   /** What this session read of an application's secret. */
   readonly #secrets: Uint8Array[] = [];
   #waiting: Waiting | undefined;
+  #stopReading: (() => void) | undefined;
   #dealings: Dealings | undefined;
   #asked = false;
   #calling = false;
@@ -102,26 +103,14 @@ export class Session {
   ) {
     this.#around = around;
     this.#client = client;
-    this.#answer = (verdict) => {
-      this.#over = true;
-      this.#letGo();
-      answer(verdict);
-    };
+    this.#tell = answer;
     this.#release = release;
   }
 
   /** Takes a message and its descriptors; returns the answer, if there is one now. Never throws. */
   receive(message: Message, descriptors: readonly number[]): Verdict | undefined {
     this.#held.push(...descriptors);
-    let verdict: Verdict | undefined;
-    try {
-      verdict = this.#handle(message, descriptors);
-    } catch (error) {
-      verdict = this.#failed(error);
-    }
-    this.#calling = verdict !== undefined && isOneOf(CALLS, verdict);
-    this.#over ||= message.kind === 'report' || (verdict !== undefined && !isOneOf(OPEN, verdict));
-    if (this.#over) this.#letGo();
+    const verdict = this.#decided(message.kind === 'report', () => this.#handle(message, descriptors));
     return message.kind === 'report' && message.waits === 0 ? undefined : verdict;
   }
 
@@ -157,7 +146,22 @@ export class Session {
 
   /** A socket that is held here stays in the kernel though the application has closed it. */
   #letGo(): void {
+    this.#stopReading?.();
+    this.#stopReading = undefined;
     for (const fd of this.#held.splice(0)) this.#release(fd);
+  }
+
+  #decided(last: boolean, decide: () => Verdict | undefined): Verdict | undefined {
+    let verdict: Verdict | undefined;
+    try {
+      verdict = decide();
+    } catch (error) {
+      verdict = this.#failed(error);
+    }
+    this.#calling = verdict !== undefined && isOneOf(CALLS, verdict);
+    this.#over ||= last || (verdict !== undefined && !isOneOf(OPEN, verdict));
+    if (this.#over) this.#letGo();
+    return verdict;
   }
 
   #handle(message: Message, descriptors: readonly number[]): Verdict | undefined {
@@ -185,29 +189,53 @@ export class Session {
       return this.#listening().listenAsTold(socket, program);
     if (program !== undefined && message.kind === 'connect')
       return this.#connecting().connectAsTold(socket, sight, message, program);
-    const settings = this.#settings(message, second);
-    if (message.kind === 'connect' && leavesAlone(settings, message))
+    this.#secrets.push(message.settings);
+    const rc = openedRc(message, second);
+    if (rc === undefined) return this.#configured(message, { socket, sight }, undefined);
+    this.#read(rc.fd, rc.name, (file) =>
+      this.#configured(message, { socket, sight: engine.look(socket) }, file),
+    );
+    return undefined;
+  }
+
+  #configured(request: Request, seen: Seen, rc: OpenFile | undefined): Verdict {
+    const { socket, sight } = seen;
+    const settings = this.#settings(request, rc);
+    if (request.kind === 'connect' && leavesAlone(settings, request))
       return this.#connecting().leaveAlone(socket, sight);
-    if (settings.secret?.kind !== 'file')
-      return this.#request(message, { socket, sight }, settings, undefined);
+    if (settings.secret?.kind !== 'file') return this.#request(request, seen, settings, undefined);
     const { path, pathBytes } = settings.secret;
     if (pathBytes.length > LONGEST_PATH)
       throw new ConfigError(
         `KNOCK_SECRET: the file name has ${pathBytes.length} bytes; at most ${LONGEST_PATH} can be`,
       );
     const resume = (file: Uint8Array) =>
-      this.#request(message, { socket, sight: engine.look(socket) }, settings, file);
+      this.#request(request, { socket, sight: this.#around.engine.look(socket) }, settings, file);
     this.#waiting = { path, resume };
     return verdict('need_file', { path: pathBytes });
   }
 
-  #file(error: number, file: number | undefined): Verdict {
+  #file(error: number, fd: number | undefined): Verdict | undefined {
     const waiting = this.#waiting;
     this.#waiting = undefined;
     if (waiting === undefined) return refuse("a 'file' message is out of order");
-    const contents = secretFileContents(waiting.path, error, file);
-    this.#secrets.push(contents);
-    return waiting.resume(contents);
+    const { path, resume } = waiting;
+    this.#read(openedSecret(path, error, fd), path, ({ bytes }) => {
+      this.#secrets.push(bytes);
+      return resume(bytes);
+    });
+    return undefined;
+  }
+
+  /** The verdict follows when the file is read. */
+  #read(fd: number, name: string, decide: (file: OpenFile) => Verdict): void {
+    this.#held.splice(this.#held.indexOf(fd), 1);
+    const { uid } = this.#client;
+    this.#stopReading = this.#around.readFile({ fd, name, uid }, (file) => {
+      this.#stopReading = undefined;
+      const verdict = this.#decided(false, () => decide(file()));
+      if (verdict !== undefined) this.#tell(verdict);
+    });
   }
 
   #request(
@@ -230,7 +258,7 @@ export class Session {
   }
 
   /** Of a connect, as they are for its destination. */
-  #settings(message: Request, rc: number | undefined): Settings {
+  #settings(message: Request, rc: OpenFile | undefined): Settings {
     const settings = applicationSettings(message, rc, this.#client);
     this.#secrets.push(...settingsSecrets(settings));
     const { sections } = settings;
@@ -251,7 +279,11 @@ export class Session {
   }
 
   #listening(): Listening {
-    const listening = new Listening(this.#around, this.#client, this.#answer);
+    const listening = new Listening(this.#around, this.#client, (verdict) => {
+      this.#over = true;
+      this.#letGo();
+      this.#tell(verdict);
+    });
     this.#dealings = listening;
     return listening;
   }

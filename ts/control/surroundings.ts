@@ -2,6 +2,7 @@ import type { Loan } from '../config/policy.ts';
 import type { Engine, Prompt } from '../engine/engine.ts';
 import type { Following } from './following.ts';
 import type { Log } from './log.ts';
+import type { ApplicationFile, TakeFile } from './reading.ts';
 import type { SecretSet } from './secretSet.ts';
 import type { Telling } from './telling.ts';
 import type { Verdict } from './verdict.ts';
@@ -21,6 +22,8 @@ export interface Surroundings {
   readonly localAddress: (fd: number) => Uint8Array;
   /** Calls back whenever the descriptor is readable, until the returned function is called. */
   readonly watch: (fd: number, readable: () => void) => () => void;
+  /** As `Reading.read`. */
+  readonly readFile: (file: ApplicationFile, take: TakeFile) => () => void;
   readonly log: Log;
   /** What tools are told; absent where nobody is told anything. */
   readonly telling?: { readonly status: Telling; readonly events: Following };
