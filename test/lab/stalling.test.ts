@@ -11,14 +11,15 @@ import { afflict } from './doom.ts';
 import { PAGE, startLighttpd, urlOf } from './lighttpd.ts';
 import { inside, type Lab, openLab } from './netns.ts';
 import { syns } from './packets.ts';
-import { type Program, PYTHON, run, start, stop, until, untilSays } from './program.ts';
+import { type Outcome, type Program, PYTHON, run, start, stop, until, untilSays } from './program.ts';
 import { SECRET } from './stealthlab.ts';
 
 /** Clients that would have the control process wait for them, so that it answers nobody else. */
 
-const [RACING, HANGING, HUNGFS] = ['racing.py', 'hanging.py', 'hungfs.c'].map((name) =>
-  fileURLToPath(new URL(name, import.meta.url)),
-) as [string, string, string];
+const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+const RACING = here('racing.py');
+const HANGING = here('hanging.py');
+const LOCKING = here('locking.py');
 const PORT = 8795;
 const SERVED = 8796;
 /** Whom the files of the hung file system belong to. */
@@ -27,10 +28,16 @@ const NOBODY = 65534;
 const AT_A_TIME = 4;
 
 let lab: Lab;
-beforeAll(() => {
+/** The hung file system. */
+let hungfs: string;
+beforeAll(async () => {
   lab = openLab();
   // For other users than root.
   inside(lab.client, ['chmod', '755', lab.directory]);
+  hungfs = join(lab.directory, 'hungfs');
+  execFileSync('gcc', ['-std=gnu11', '-Wall', '-Wextra', '-Werror', here('hungfs.c'), '-o', hungfs]);
+  const { socket } = await startControl(lab, lab.server);
+  await startLighttpd(lab, { family: 'ipv4', port: SERVED, knock: { control: socket, secret: SECRET } });
 });
 afterAll(() => lab?.close());
 
@@ -75,42 +82,34 @@ function heldBy({ program: { pid } }: Control): Held {
 }
 
 /** By an rc file, which is read each time. */
-async function isServed(control: Control): Promise<void> {
+async function fetchPage(control: Control): Promise<Outcome> {
   const rc = join(lab.directory, 'fine.rc');
   writeFileSync(rc, `KNOCK_SECRET=${SECRET}\n`, { mode: 0o600 });
-  const page = await run(
+  return run(
     lab.client,
     ['curl', '-sS', '-m', '8', urlOf(lab.server, 'ipv4', SERVED)],
     // Less time than anything here hangs.
     { knock: { control: control.socket }, env: { KNOCK_RC: rc, KNOCK_TIMEOUT: '2' } },
   );
-  expect(page).toMatchObject({ status: 0, stdout: PAGE, stderr: '' });
 }
 
-function startHanging(kind: string, user: number, control: Control, program: string): Program {
+async function isServed(control: Control): Promise<void> {
+  expect(await fetchPage(control)).toMatchObject({ status: 0, stdout: PAGE, stderr: '' });
+}
+
+function startHanging(kind: string, user: number, control: Control): Program {
   const directory = join(lab.directory, kind);
   mkdirSync(directory);
-  const command = [program, directory, PYTHON, HANGING, control.socket, directory, kind, String(user)];
+  const command = [hungfs, directory, PYTHON, HANGING, control.socket, directory, kind, String(user)];
   return start(lab.client, command, { input: connectMessage('', `/somewhere/${kind}`) });
 }
 
 test('files that hang keep nobody waiting but who brought them', { timeout: 120_000 }, async () => {
-  const program = join(lab.directory, 'hungfs');
-  execFileSync('gcc', ['-std=gnu11', '-Wall', '-Wextra', '-Werror', HUNGFS, '-o', program]);
-  const options = { arguments: ['--mode', '0666'] };
-  const [control, server] = [
-    await startControl(lab, lab.client, options),
-    await startControl(lab, lab.server),
-  ];
-  await startLighttpd(lab, {
-    family: 'ipv4',
-    port: SERVED,
-    knock: { control: server.socket, secret: SECRET },
-  });
+  const control = await startControl(lab, lab.client, { arguments: ['--mode', '0666'] });
   await isServed(control);
   const before = heldBy(control);
   const users = { stat: NOBODY - 1, read: NOBODY - 2, direct: NOBODY - 3, flush: NOBODY };
-  const hanging = Object.entries(users).map(([kind, user]) => startHanging(kind, user, control, program));
+  const hanging = Object.entries(users).map(([kind, user]) => startHanging(kind, user, control));
   try {
     await Promise.all(hanging.map((one) => untilSays(one, 'asked')));
     await isServed(control);
@@ -129,5 +128,26 @@ test('files that hang keep nobody waiting but who brought them', { timeout: 120_
     const { descriptors, threads } = heldBy(control);
     return descriptors <= before.descriptors && threads <= before.threads;
   });
+  await isServed(control);
+});
+
+test('a socket whose lock is held costs others KNOCK_TIMEOUT and a clear error, until it is let go of', {
+  timeout: 120_000,
+}, async () => {
+  const control = await startControl(lab, lab.client);
+  await isServed(control);
+  const directory = join(lab.directory, 'lock');
+  mkdirSync(directory);
+  const command = [hungfs, directory, PYTHON, LOCKING, control.socket, join(directory, 'read')];
+  const locking = start(lab.client, command, { input: connectMessage('KNOCK_SECRET=fine\0') });
+  try {
+    await untilSays(locking, 'handed over');
+    const { result, packets } = await capturing(lab, () => fetchPage(control));
+    expect(result.status).not.toBe(0);
+    expect(result.stderr).toContain('no answer in time');
+    expect(syns(packets)).toEqual([]);
+  } finally {
+    await stop(locking);
+  }
   await isServed(control);
 });
