@@ -38,13 +38,6 @@ static bool read_destination(const struct message_connect *message, uint32_t add
   return address[0] || address[1] || address[2] || address[3];
 }
 
-static bool is_fresh(const struct knk_places *places, int fd) {
-  struct knk_sight sight = {.marks = places->marks, .notes = places->notes};
-
-  if (knk_look(fd, &sight) != 0 || sight.state != TCP_CLOSE) return false;
-  return sight.network == places->network && sight.mark.phase == KNOCK_FREE && !sight.noted;
-}
-
 uint32_t knk_prompt_arm(const struct knk_places *places, const uint32_t *secret, const struct message_connect *message,
                         int fd, int32_t *begun) {
   uint32_t address[4];
@@ -57,10 +50,11 @@ uint32_t knk_prompt_arm(const struct knk_places *places, const uint32_t *secret,
       .peer_size = message->peer_size,
   };
 
-  if (!read_destination(message, address, &port) || !is_fresh(places, fd)) return 0;
+  if (!read_destination(message, address, &port) || !knk_is_unconnected(fd, places->network, places->notes)) return 0;
   memcpy(prepared.peer, message->peer, sizeof(prepared.peer));
-  *begun = 1;
-  if (knk_prepare_fresh(fd, &prepared) != 0) return 0;
+  int result = knk_prepare_fresh(fd, &prepared);
+  *begun = result != KNK_UNFIT;
+  if (result != 0) return 0;
 
   uint32_t tsval = prepared.timestamps ? prepared.tsval : 0;
   struct knk_arming arming = {.marks = places->marks, .source_size = prepared.source_size, .mark = prepared.held};

@@ -44,19 +44,20 @@ static int set(char *failed, const char *call, int fd, int level, int name, uint
     if (tried_ < 0) return tried_; \
   } while (0)
 
-static int map_call(int command, int map, const int *fd, const void *value) {
+static int map_call(int command, int map, const int *fd, const void *value, uint64_t flags) {
   union bpf_attr attributes;
 
   memset(&attributes, 0, sizeof(attributes));
   attributes.map_fd = (uint32_t)map;
   attributes.key = (uintptr_t)fd;
   attributes.value = (uintptr_t)value;
+  attributes.flags = flags;
   return syscall(SYS_bpf, command, &attributes, sizeof(attributes)) < 0 ? -errno : 0;
 }
 
 /* 1 with the value filled in, 0 where the socket has none. */
 static int read_storage(char *failed, int map, int fd, void *value) {
-  int result = map_call(BPF_MAP_LOOKUP_ELEM, map, &fd, value);
+  int result = map_call(BPF_MAP_LOOKUP_ELEM, map, &fd, value, BPF_ANY);
 
   return result == -ENOENT ? 0 : failing(failed, "bpf_map_lookup_elem", result < 0 ? result : 1);
 }
@@ -66,8 +67,8 @@ static int read_mark(char *failed, int map, int fd, struct knock_socket *mark) {
   return read_storage(failed, map, fd, mark);
 }
 
-static int write_mark(char *failed, int map, int fd, const struct knock_socket *mark) {
-  return failing(failed, "bpf_map_update_elem", map_call(BPF_MAP_UPDATE_ELEM, map, &fd, mark));
+static int write_mark(char *failed, int map, int fd, const struct knock_socket *mark, uint64_t flags) {
+  return failing(failed, "bpf_map_update_elem", map_call(BPF_MAP_UPDATE_ELEM, map, &fd, mark, flags));
 }
 
 static int tcp_state(char *failed, int fd, uint32_t *state) {
@@ -102,6 +103,22 @@ int knk_look(int fd, struct knk_sight *sight) {
   if (noted) explicit_bzero(&note, sizeof(note));
   sight->noted = (uint32_t)noted;
   return 0;
+}
+
+bool knk_is_unconnected(int fd, uint64_t network, int notes) {
+  char failed[KNK_CALL_NAME] = "";
+  uint64_t of = 0;
+  int32_t protocol = 0;
+  uint32_t state = 0;
+  struct knock_note note;
+
+  /* Of all that have this protocol, TCP sockets alone have the information. */
+  if (GET(SOL_SOCKET, SO_PROTOCOL, &protocol) < 0 || protocol != IPPROTO_TCP) return false;
+  if (tcp_state(failed, fd, &state) < 0 || state != TCP_CLOSE) return false;
+  if (GET(SOL_SOCKET, SO_NETNS_COOKIE, &of) < 0 || of != network) return false;
+  int noted = read_storage(failed, notes, fd, &note);
+  if (noted > 0) explicit_bzero(&note, sizeof(note));
+  return noted == 0;
 }
 
 static int read_forgotten(char *failed, int fd, struct knk_forgotten *forgotten) {
@@ -150,14 +167,23 @@ static int forbid(char *failed, int fd) {
   return connect || no_cookie ? result : 0;
 }
 
-static int undo(char *failed, int fd, const struct knk_forgotten *forgotten) {
+static int disconnect(char *failed, int fd) {
   int error;
 
   TRY(failing(failed, "connect(AF_UNSPEC)", knk_disconnect(fd)));
   /* The disconnect leaves ECONNRESET behind, which the application would take for its own connection's. */
   TRY(GET(SOL_SOCKET, SO_ERROR, &error));
-  TRY(forbid(failed, fd));
+  return forbid(failed, fd);
+}
+
+static int undo(char *failed, int fd, const struct knk_forgotten *forgotten) {
+  TRY(disconnect(failed, fd));
   return restore_forgotten(failed, fd, forgotten);
+}
+
+/* Nobody has set any of it, so that there is nothing to lose in a deferral. */
+static bool is_default(const struct knk_forgotten *forgotten) {
+  return forgotten->max_segment == DEFAULT_MSS && forgotten->window_clamp == 0 && forgotten->quick_ack == 1;
 }
 
 int knk_remember(int fd, struct knk_deferral *deferral) {
@@ -198,17 +224,18 @@ static int read_sysctl(char *failed, const char *name, int file, uint32_t *value
 }
 
 static int restore_port_range(char *failed, int fd, uint32_t before) {
-  uint32_t now;
+  int result = SET(IPPROTO_IP, IP_LOCAL_PORT_RANGE, before);
 
-  TRY(port_range(failed, fd, &now));
-  return now == before ? 0 : SET(IPPROTO_IP, IP_LOCAL_PORT_RANGE, before);
+  /* Before 6.3 the port was pinned by other means. */
+  return result == -ENOPROTOOPT ? 0 : result;
 }
 
 static bool is_client(const struct knock_socket *mark) {
   return mark->phase == KNOCK_HOLD || mark->phase == KNOCK_ARMED;
 }
 
-static int hold(struct knk_preparation *p, int fd) {
+/* BPF_NOEXIST: -EEXIST, and nothing done, where the socket has a mark. */
+static int hold(struct knk_preparation *p, int fd, uint64_t flags) {
   char *failed = p->failed;
   struct knk_forgotten forgotten;
   uint32_t range;
@@ -225,17 +252,19 @@ static int hold(struct knk_preparation *p, int fd) {
       .quick_ack = forgotten.quick_ack,
   };
   /* From here on no SYN of this socket leaves, whatever happens to this process. */
-  return write_mark(failed, p->marks, fd, &p->held);
+  return write_mark(failed, p->marks, fd, &p->held, flags);
 }
 
-static int hold_and_defer(struct knk_preparation *p, int fd) {
+static int hold_and_defer(struct knk_preparation *p, int fd, uint64_t flags) {
   char *failed = p->failed;
   const bool stale = is_client(&p->held);
   char byte;
   int repair = 0;
 
   if (recv(p->links, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN) return KNK_LINKS_CHANGED;
-  TRY(hold(p, fd));
+  int held = hold(p, fd, flags);
+  if (held == -EEXIST) return KNK_UNFIT;
+  TRY(held);
   /* Whoever was killed while arming may have left it so; the kernel then picks no timestamp offset. */
   if (stale) TRY(GET(IPPROTO_TCP, TCP_REPAIR, &repair));
   if (repair) TRY(failing(failed, "setsockopt(TCP_REPAIR)", knk_write_isn(fd, 0)));
@@ -271,7 +300,7 @@ int knk_prepare(int fd, struct knk_preparation *p) {
   bool deferred = p->state == TCP_SYN_SENT && p->held.phase == KNOCK_HOLD;
   if (!deferred) {
     if (p->state != TCP_CLOSE) return KNK_UNFIT;
-    int result = hold_and_defer(p, fd);
+    int result = hold_and_defer(p, fd, BPF_ANY);
     if (result != 0) return result;
   } else {
     TRY(update_forgotten(p, fd));
@@ -282,7 +311,7 @@ int knk_prepare(int fd, struct knk_preparation *p) {
 int knk_prepare_fresh(int fd, struct knk_preparation *p) {
   p->state = TCP_CLOSE;
   memset(&p->held, 0, sizeof(p->held));
-  int result = hold_and_defer(p, fd);
+  int result = hold_and_defer(p, fd, BPF_NOEXIST);
   return result != 0 ? result : learn(p, fd);
 }
 
@@ -308,10 +337,10 @@ int knk_arm(int fd, struct knk_arming *arming) {
   const struct knock_socket *mark = &arming->mark;
   const struct knk_forgotten forgotten = {mark->max_segment, mark->window_clamp, mark->quick_ack};
 
-  TRY(undo(failed, fd, &forgotten));
+  TRY(is_default(&forgotten) ? disconnect(failed, fd) : undo(failed, fd, &forgotten));
   TRY(failing(failed, "setsockopt(TCP_REPAIR)", knk_write_isn(fd, mark->isn)));
   TRY(knk_pin_port(fd, arming));
-  return write_mark(failed, arming->marks, fd, mark);
+  return write_mark(failed, arming->marks, fd, mark, BPF_ANY);
 }
 
 int knk_settle(int fd, struct knk_settlement *settlement) {
@@ -321,5 +350,5 @@ int knk_settle(int fd, struct knk_settlement *settlement) {
   if (settlement->mark.phase != KNOCK_ARMED) return 0;
   if (settlement->isn && settlement->mark.isn != settlement->isn) return 0;
   TRY(restore_port_range(failed, fd, settlement->mark.port_range));
-  return tcp_state(failed, fd, &settlement->state);
+  return settlement->mark.seen ? 0 : tcp_state(failed, fd, &settlement->state);
 }

@@ -8,6 +8,7 @@
 
 #include "bpf/layout.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { KNK_CALL_NAME = 40, KNK_SOCKADDR = 28 };
@@ -34,6 +35,8 @@ struct knk_sight {
 _Static_assert(sizeof(struct knk_sight) == 120, "mirrored in ts/sys/sequences.ts");
 
 int knk_look(int fd, struct knk_sight *sight);
+/* Whether this is an unconnected plain TCP socket of the network, without a note. Of its mark it says nothing. */
+bool knk_is_unconnected(int fd, uint64_t network, int notes);
 
 /* What a disconnect makes a socket forget though the application set it. */
 struct knk_forgotten {
@@ -95,7 +98,7 @@ struct knk_preparation {
 _Static_assert(sizeof(struct knk_preparation) == 180, "mirrored in ts/sys/sequences.ts");
 
 int knk_prepare(int fd, struct knk_preparation *preparation);
-/* The same for a socket that is known to be unconnected and without a mark. */
+/* The same for a socket that is known to be unconnected; KNK_UNFIT for one that has a mark. */
 int knk_prepare_fresh(int fd, struct knk_preparation *preparation);
 
 /* Ends the deferral and makes the next connect() start with mark.isn from the port of `source`. Only at the end the
@@ -117,7 +120,7 @@ struct knk_settlement {
   char failed[KNK_CALL_NAME];
   int32_t marks;
   uint32_t isn;
-  /* Out. The state only of a socket that is armed so. */
+  /* Out. The state only of a socket that is armed so, and of whose SYN no filter knows. */
   uint32_t state;
   struct knock_socket mark;
 };

@@ -241,6 +241,7 @@ const settledMark = settlement.subarray(SETTLEMENT.mark);
 
 /** What settling found. The mark is valid until the next call. */
 export interface Settled {
+  /** 0 unless the socket is armed so, and no filter has seen its SYN. */
   readonly state: number;
   readonly mark: Buffer;
 }
@@ -249,6 +250,7 @@ export interface Settled {
 export function settle(fd: number, marks: number, isn: number): Settled {
   settlement.writeInt32LE(marks, SETTLEMENT.marks);
   settlement.writeUInt32LE(isn, SETTLEMENT.isn);
+  settlement.writeUInt32LE(0, SETTLEMENT.state);
   done(native.settle(fd, settlement), settlement);
   return { state: settlement.readUInt32LE(SETTLEMENT.state), mark: settledMark };
 }
