@@ -173,18 +173,24 @@ static bool answer(struct prompt *prompt, const struct knk_datagram *datagram, s
   return true;
 }
 
+/* -EAGAIN where nobody waits; else as knk_prompt_accept. */
+static int accept_one(struct prompt *prompt, int listener, int most, struct knk_datagram *datagram, struct knk_left *left) {
+  struct client client = {.state = SILENT, .since = now()};
+
+  int fd = knk_accept(listener, &client.identity);
+  if (fd < 0) return fd;
+  describe(left, fd, &client.identity, -EAGAIN);
+  if (!has_room(prompt, client.identity.uid, most)) return leave(prompt, NULL, left);
+  left->length = knk_receive(fd, datagram);
+  bool done = left->length == -EAGAIN ? admit(prompt, fd, client) : answer(prompt, datagram, left);
+  return done ? 0 : leave(prompt, datagram, left);
+}
+
 int knk_prompt_accept(struct prompt *prompt, int listener, int most, struct knk_datagram *datagram, struct knk_left *left) {
-  for (int i = 0; i < MOST_ACCEPTS; i++) {
-    struct client client = {.state = SILENT, .since = now()};
-    int fd = knk_accept(listener, &client.identity);
-    if (fd < 0) return fd == -EAGAIN ? 0 : fd;
-    describe(left, fd, &client.identity, -EAGAIN);
-    if (!has_room(prompt, client.identity.uid, most)) return leave(prompt, NULL, left);
-    left->length = knk_receive(fd, datagram);
-    if (left->length == -EAGAIN ? admit(prompt, fd, client) : answer(prompt, datagram, left)) continue;
-    return leave(prompt, datagram, left);
-  }
-  return 0;
+  int result = 0;
+
+  for (int i = 0; i < MOST_ACCEPTS && result == 0; i++) result = accept_one(prompt, listener, most, datagram, left);
+  return result == -EAGAIN ? 0 : result;
 }
 
 static bool went_well(const struct prompt *prompt, const struct client *client) {
@@ -243,10 +249,11 @@ bool knk_prompt_attend(struct prompt *prompt, int listener, int most) {
   if (prompt->has_left) return false;
   prompt->datagram.data = prompt->data;
   prompt->datagram.room = sizeof(prompt->data);
+  /* Another client that waits is seen where this one was; to look for it here takes longer. */
   int result = listener < 0 ? knk_prompt_hear(prompt, &prompt->datagram, &prompt->left)
-                            : knk_prompt_accept(prompt, listener, most, &prompt->datagram, &prompt->left);
+                            : accept_one(prompt, listener, most, &prompt->datagram, &prompt->left);
   prompt->has_left = result == 1;
-  return result == 0;
+  return result == 0 || result == -EAGAIN;
 }
 
 int knk_prompt_left(struct prompt *prompt, struct knk_datagram *datagram, struct knk_left *left) {

@@ -14,6 +14,11 @@
 
 enum { MOST_EVENTS = 64, MOST_ATTENTIONS = 4 };
 
+// What is attended to seldom comes alone, and the way by the event loop takes longer than to attend to it. So the next event is
+// waited for at once, so long at most, and the loop and its timers get their turn after so long. Milliseconds. A wait that
+// ends before the kernel's next tick (4 ms) would cost a timer interrupt of its own.
+enum { SOON = 5, TURN = 10 };
+
 struct attention {
     knk_attention *attention; // NULL: none
     void *whose;
@@ -66,18 +71,29 @@ static bool is_attended_to(struct set *set, int fd)
     return false;
 }
 
+// How many are ready for JavaScript. 0 only after a while without events, or one with nothing but such as are attended to.
+static int look(struct set *set)
+{
+    struct epoll_event found[MOST_EVENTS];
+    int told = 0, count, patience = 0, room = set->room < MOST_EVENTS ? (int)set->room : MOST_EVENTS;
+    uint64_t end = uv_hrtime() + TURN * 1000000ULL;
+    do {
+        count = epoll_wait(set->descriptor, found, room, patience);
+        for (int i = 0; i < count; i++)
+            if (!is_attended_to(set, found[i].data.fd))
+                set->ready[told++] = found[i].data.fd;
+        patience = SOON;
+    } while (told == 0 && count > 0 && uv_hrtime() < end);
+    return told;
+}
+
 // After an error of a descriptor's, too: whoever tries to use it then is told.
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
     (void)status;
     (void)events;
     struct set *set = (struct set *)poll;
-    struct epoll_event found[MOST_EVENTS];
-    int count = epoll_wait(set->descriptor, found, set->room < MOST_EVENTS ? (int)set->room : MOST_EVENTS, 0);
-    int told = 0;
-    for (int i = 0; i < count; i++)
-        if (!is_attended_to(set, found[i].data.fd))
-            set->ready[told++] = found[i].data.fd;
+    int told = look(set);
     if (told == 0)
         return;
     napi_env env = set->env;
