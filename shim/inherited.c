@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -55,7 +56,24 @@ static void adopt(int fd)
     inherited_look(fd);
 }
 
-void inherited_adopt(void)
+// No descriptor has this number or a higher one; 0 where that is not plain to see. select(2) heeds no bit beyond the kernel's
+// table of descriptors, and fails for one in it that is not open.
+static int end_of_table(void)
+{
+    static const int sizes[] = {64, 128, 256}; // the kernel's own first ones
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct timeval at_once = {0};
+        fd_set set;
+        FD_ZERO(&set);
+        FD_SET(sizes[i], &set);
+        bool beyond = original_select(sizes[i] + 1, &set, NULL, NULL, &at_once) == 0;
+        if (beyond && original_fcntl(sizes[i], F_GETFD, 0) < 0)
+            return sizes[i];
+    }
+    return 0;
+}
+
+static void adopt_listed(void)
 {
     char buffer[2048];
     long length;
@@ -72,5 +90,16 @@ void inherited_adopt(void)
             at += entry->length;
         }
     original_close(directory);
+}
+
+void inherited_adopt(void)
+{
+    // The kernel takes longer to list a program's descriptors than all else takes that is to be done at its start.
+    int end = end_of_table();
+    for (int fd = 0; fd < end; fd++)
+        if (socket_state(fd) != 0)
+            adopt(fd);
+    if (end == 0)
+        adopt_listed();
     activation_begin();
 }

@@ -35,11 +35,12 @@ def reopened():
     serve(listener)
 
 
-def over_exec():
+def over_exec(number=None):
     listener = bound()
     listener.listen()
     os.set_inheritable(listener.fileno(), True)
-    os.execv(sys.executable, [sys.executable, __file__, "inherited", str(listener.fileno()), "0"])
+    number = listener.fileno() if number is None else os.dup2(listener.fileno(), number)
+    os.execv(sys.executable, [sys.executable, __file__, "inherited", str(number), "0"])
 
 
 def inherited():
@@ -124,6 +125,8 @@ def wait_by_select(fd):
 SCENARIOS = {
     "reopened": reopened,
     "exec": over_exec,
+    "exec-100": lambda: over_exec(100),
+    "exec-1000": lambda: over_exec(1000),
     "inherited": inherited,
     "forked": forked,
     "forked-before": forked_before,
