@@ -122,9 +122,9 @@ int hook_connect(int fd, const struct sockaddr *address, socklen_t size)
         return original_connect(fd, address, size);
     }
     size_t least = address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : offsetof(struct sockaddr_in6, sin6_scope_id);
-    if ((address->sa_family != AF_INET && address->sa_family != AF_INET6) || size < least || !socket_is_tcp(fd))
+    if ((address->sa_family != AF_INET && address->sa_family != AF_INET6) || size < least)
         return original_connect(fd, address, size);
-    enum tcp_state state = socket_state(fd);
+    enum tcp_state state = socket_tcp_state(fd);
     if (state == STATE_SYN_SENT && is_delayed(fd)) { // the kernel would let a blocking one wait for a handshake that nobody has begun
         errno = EISCONN;
         return -1;

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,20 +57,19 @@ static int64_t now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-// What is left, for a timeout of which 0 would mean none at all. A signal's handler does not begin the wait anew.
-static struct timespec rest(const struct session *session)
+// To what is left: a signal's handler does not begin the wait anew. Of no time at all the kernel would make no limit.
+static void limit(const struct session *session, int option)
 {
     int64_t left = session->until_ns - now_ns();
     left = left < 1000 ? 1000 : left;
-    return (struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+    struct timeval time = {.tv_sec = left / 1000000000, .tv_usec = left % 1000000000 / 1000};
+    original_setsockopt(session->fd, SOL_SOCKET, option, &time, sizeof(time));
 }
 
 // For connect and sendmsg, which wait while the control process has more before it than it takes.
 static void limit_sending(const struct session *session)
 {
-    struct timespec left = rest(session);
-    struct timeval limit = {.tv_sec = left.tv_sec, .tv_usec = left.tv_nsec / 1000};
-    original_setsockopt(session->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+    limit(session, SO_SNDTIMEO);
 }
 
 static bool open_session(struct session *session)
@@ -140,24 +138,19 @@ static bool well_formed(const struct verdict *verdict, size_t length)
            sizeof(*head) + head->text_length + head->prefix_length + head->path_length == length;
 }
 
-static bool answer_comes(const struct session *session)
+static ssize_t await_answer(const struct session *session, struct verdict *verdict)
 {
-    struct pollfd entry = {.fd = session->fd, .events = POLLIN};
-    for (;;) {
-        struct timespec left = rest(session);
-        int ready = original_ppoll(&entry, 1, &left, NULL);
-        if (ready > 0)
-            return true;
-        if (ready == 0)
-            errno = EAGAIN;
-        if (errno != EINTR)
-            return false;
-    }
+    ssize_t length;
+    do {
+        limit(session, SO_RCVTIMEO);
+        length = original_recv(session->fd, verdict, sizeof(*verdict), 0);
+    } while (length < 0 && errno == EINTR);
+    return length;
 }
 
 static bool receive(struct session *session, struct verdict *verdict)
 {
-    ssize_t length = answer_comes(session) ? original_recv(session->fd, verdict, sizeof(*verdict), MSG_DONTWAIT) : -1;
+    ssize_t length = await_answer(session, verdict);
     if (length <= 0)
         return broken(session, "lost", length < 0 ? errno : ECONNRESET);
     if (!well_formed(verdict, (size_t)length))

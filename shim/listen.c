@@ -47,11 +47,9 @@ int listen_guarded(struct session *session, int fd, int backlog, uint8_t reusepo
 int hook_listen(int fd, int backlog)
 {
     int entry_errno = errno;
-    if (!socket_is_tcp(fd))
-        return original_listen(fd, backlog);
-    enum tcp_state state = socket_state(fd);
+    enum tcp_state state = socket_tcp_state(fd);
     if (state != STATE_CLOSE && state != STATE_LISTEN)
-        return original_listen(fd, backlog); // EINVAL
+        return original_listen(fd, backlog); // EINVAL, or nothing of ours
     struct descriptor *entry = descriptor_verify(fd);
     bool guarded = entry && atomic_load(&entry->kind) == DESCRIPTOR_GUARDED;
     // Only the backlog changes. After shutdown(2), though, the guard is gone with the socket's reuseport group.

@@ -22,15 +22,6 @@ int socket_option(int fd, int level, int option, int otherwise)
     return value;
 }
 
-bool socket_is_tcp(int fd)
-{
-    int protocol = socket_option(fd, SOL_SOCKET, SO_PROTOCOL, -1);
-    if (protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP)
-        return false;
-    int domain = socket_option(fd, SOL_SOCKET, SO_DOMAIN, -1);
-    return (domain == AF_INET || domain == AF_INET6) && socket_option(fd, SOL_SOCKET, SO_TYPE, -1) == SOCK_STREAM;
-}
-
 uint64_t socket_cookie(int fd)
 {
     int error = errno;
@@ -65,6 +56,17 @@ static struct tcp_info info_of(int fd)
 enum tcp_state socket_state(int fd)
 {
     return info_of(fd).tcpi_state;
+}
+
+enum tcp_state socket_tcp_state(int fd)
+{
+    int protocol = socket_option(fd, SOL_SOCKET, SO_PROTOCOL, -1);
+    return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP ? socket_state(fd) : STATE_UNKNOWN; // of a raw socket, too
+}
+
+bool socket_is_tcp(int fd)
+{
+    return socket_tcp_state(fd) != STATE_UNKNOWN;
 }
 
 uint32_t socket_backlog(int fd)

@@ -23,6 +23,9 @@ enum tcp_state { STATE_UNKNOWN = 0, STATE_SYN_SENT = 2, STATE_CLOSE = 7, STATE_L
 // tcpi_state of a TCP socket.
 enum tcp_state socket_state(int fd);
 
+// The same for a descriptor of any kind: STATE_UNKNOWN for all others.
+enum tcp_state socket_tcp_state(int fd);
+
 // As a listener's listen(2) had it.
 uint32_t socket_backlog(int fd);
 
