@@ -39,10 +39,13 @@ static int connect_now(struct session *session, int fd, const struct sockaddr *a
 {
     int result = connect_armed(session, fd, address, size);
     int error = result < 0 ? errno : 0;
-    if (result == 0 && !announced) {
-        // Nobody need wait until the report is read: it can't be mistaken for one of the socket's next connect.
-        control_tell(session);
-        return 0;
+    // Where all went well nobody need wait until the report is read: it can't be mistaken for one of the socket's next connect.
+    if (!announced && (result == 0 || (error == EINPROGRESS && socket_sent_freely(fd)))) {
+        control_tell(session, error);
+        if (result < 0)
+            release(fd, announced);
+        errno = error;
+        return result;
     }
     // Interrupted, the connect goes on in the background.
     if (control_report(session, error == EINTR ? EINPROGRESS : error)) {

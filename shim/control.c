@@ -286,9 +286,9 @@ bool control_report(struct session *session, int error)
     return blamed;
 }
 
-void control_tell(struct session *session)
+void control_tell(struct session *session, int error)
 {
-    struct message_report message = {.header = header(MESSAGE_REPORT), .error = 0, .waits = 0};
+    struct message_report message = {.header = header(MESSAGE_REPORT), .error = error, .waits = 0};
     struct request request = {0};
     request_append(&request, &message, sizeof(message));
     session->quiet = true;

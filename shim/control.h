@@ -34,8 +34,8 @@ bool control_accepted(struct session *session, int fd, int listener, struct verd
 // network, makes the call fail. Waiting keeps a report from meeting the socket's next connect.
 bool control_report(struct session *session, int error);
 
-// Reports that the real call succeeded, waits for nothing and closes the session.
-void control_tell(struct session *session);
+// Reports that the real call succeeded (0) or goes on as it should (EINPROGRESS), waits for nothing and closes the session.
+void control_tell(struct session *session, int error);
 
 void control_close(struct session *session);
 

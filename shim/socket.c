@@ -69,6 +69,13 @@ bool socket_is_tcp(int fd)
     return socket_tcp_state(fd) != STATE_UNKNOWN;
 }
 
+// TCP takes a drop on its own machine for congestion.
+bool socket_sent_freely(int fd)
+{
+    struct tcp_info info = info_of(fd);
+    return (info.tcpi_state == STATE_SYN_SENT || info.tcpi_state == STATE_ESTABLISHED) && info.tcpi_ca_state == TCP_CA_Open;
+}
+
 uint32_t socket_backlog(int fd)
 {
     return info_of(fd).tcpi_sacked; // in LISTEN state

@@ -18,13 +18,16 @@ int socket_option(int fd, int level, int option, int otherwise);
 bool socket_nonblocking(int fd);
 
 // The kernel's TCP states that matter here (include/net/tcp_states.h).
-enum tcp_state { STATE_UNKNOWN = 0, STATE_SYN_SENT = 2, STATE_CLOSE = 7, STATE_LISTEN = 10 };
+enum tcp_state { STATE_UNKNOWN = 0, STATE_ESTABLISHED = 1, STATE_SYN_SENT = 2, STATE_CLOSE = 7, STATE_LISTEN = 10 };
 
 // tcpi_state of a TCP socket.
 enum tcp_state socket_state(int fd);
 
 // The same for a descriptor of any kind: STATE_UNKNOWN for all others.
 enum tcp_state socket_tcp_state(int fd);
+
+// The socket is connecting or connected, and this machine has held back nothing of what it sent.
+bool socket_sent_freely(int fd);
 
 // As a listener's listen(2) had it.
 uint32_t socket_backlog(int fd);

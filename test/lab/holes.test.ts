@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { capturing } from './capture.ts';
 import { startLighttpd } from './lighttpd.ts';
+import { setSysctl } from './netns.ts';
 import { syns } from './packets.ts';
 import {
   knockEnvironment,
@@ -13,6 +14,7 @@ import {
   run,
   start,
   stop,
+  until,
   untilSays,
 } from './program.ts';
 import { MODES, openStealthLab, PROTECTED_LENGTH, portOf, type StealthLab } from './stealthlab.ts';
@@ -90,6 +92,41 @@ describe.each(MODES)('%s', (mode) => {
 
 /** Which connect(2) of the program is the first to the server: those before are to the control process. */
 const REAL_CONNECT = { auth: 2, integrity: 3 } as const;
+
+const PENDING = `
+import errno, socket, sys
+fd = socket.socket()
+fd.setblocking(False)
+print(errno.errorcode[fd.connect_ex((sys.argv[1], int(sys.argv[2])))])
+`;
+
+test('a SYN that is held back fails a connect that does not wait for it', async () => {
+  const { client, server, lab } = stealth;
+  const trace = join(lab.directory, 'trace-pending');
+  const knock = knockEnvironment(stealth.knock(client));
+  const command = [
+    ...['strace', '-f', '-o', trace, '-e', 'trace=connect'],
+    ...['-e', 'inject=connect:delay_enter=2000000:when=2'],
+    ...Object.entries(knock).flatMap(([name, value]) => ['-E', `${name}=${value}`]),
+    ...[PYTHON, '-c', PENDING, server.addresses.ipv4, String(portOf('ipv4', 'auth'))],
+  ];
+  const { result, packets } = await capturing(lab, async () => {
+    const program = start(client, command);
+    try {
+      await until(
+        'the armed connect',
+        () => existsSync(trace) && /sin_port/.test(readFileSync(trace, 'utf8')),
+      );
+      setSysctl(client, 'net.ipv4.tcp_timestamps', 0);
+      await program.ended;
+    } finally {
+      setSysctl(client, 'net.ipv4.tcp_timestamps', 1);
+    }
+    return program;
+  });
+  expect(result.stdout()).toBe('EPROTONOSUPPORT\n');
+  expect(syns(packets)).toHaveLength(0);
+});
 
 test.each(MODES)('%s: another connection takes the port between arming and connecting', async (mode) => {
   const { client, lab } = stealth;
