@@ -75,7 +75,12 @@ describe('knockify secret add', () => {
     secret('add', 'alice');
     for (let i = 1; i < 64; i++) writeFileSync(at(`user${i}.secret`), `${i}`, { mode: 0o600 });
     fails(secret('add', 'bob'), 'add', '64 secrets', 'revoke');
-    fails(secret('rotate', 'alice'), 'rotate', '64 secrets', '--keep-old 0');
+    fails(
+      secret('rotate', 'alice'),
+      'rotate',
+      '64 secrets',
+      'revoke one first, or do without the old one: --keep-old 0',
+    );
     expect(secret('rotate', 'alice', '--keep-old', '0').status).toBe(0);
     expect(files()).toHaveLength(64);
     expect(existsSync(at('bob.secret'))).toBe(false);

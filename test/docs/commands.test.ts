@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { commandLine } from '../../ts/cli/commands.ts';
 import type { Host } from '../lab/netns.ts';
-import { type Outcome, stop, untilListening } from '../lab/program.ts';
+import { type Outcome, type Program, stop, untilListening, untilSays } from '../lab/program.ts';
 import { makeKeys, writeSshdConfig } from '../lab/sshd.ts';
 import { type Block, blocksOf, DOCUMENTS, inlineCodeOf, read } from './blocks.ts';
 import { type House, openHouse } from './house.ts';
@@ -12,7 +12,7 @@ import { type House, openHouse } from './house.ts';
 
 const SHELLS = ['sh', 'sh-alice', 'console'];
 /** Blocks that hold no commands. */
-const OTHERS = ['ts', 'text', 'mermaid', 'diff'];
+const OTHERS = ['ini', 'ts', 'text', 'mermaid', 'diff'];
 
 /** Blocks that are run elsewhere, by what they begin with: where, and what must be there. */
 const ELSEWHERE: readonly {
@@ -35,17 +35,19 @@ const ELSEWHERE: readonly {
     begins: 'bash .ci/setup package',
     where: { 'test/package/deb.test.ts': ["'packaging/deb'"], 'package.json': ['&& bash packaging/deb"'] },
   },
+  {
+    begins: 'install -d /etc/systemd/system/ssh.service.d',
+    where: { 'test/package/deb.test.ts': ["commands('On the server', '', SECRETS)"] },
+  },
 ];
 
-/** These are run section by section, on a machine with systemd. */
+/** docs/install.md is run section by section, on a machine with systemd. */
 const GUIDE = 'docs/install.md';
-const SECRETS = 'docs/secrets.md';
-const isGuide = (block: Block) => read('test/package/deb.test.ts').includes(guideCall(block));
+const isGuide = ({ file, section, language }: Block) =>
+  file === GUIDE && read('test/package/deb.test.ts').includes(guideCall(section, language));
 
-function guideCall({ file, section, language }: Block): string {
+function guideCall(section: string, language: string): string {
   const user = language.split('-')[1];
-  if (file === SECRETS) return `commands('${section}', '', SECRETS)`;
-  if (file !== GUIDE) return 'no other document is one';
   return user === undefined ? `commands('${section}')` : `commands('${section}', '${user}')`;
 }
 
@@ -68,12 +70,9 @@ describe('every block', () => {
       for (const text of texts) expect(read(file)).toContain(text);
   });
 
-  test.each([
-    { guide: GUIDE, sections: ['Install', 'Hide sshd', 'Reach it', 'Remove'] },
-    { guide: SECRETS, sections: ['On the server', 'Revoke, rotate'] },
-  ])('of $guide is run by the package test, but for what is run here', ({ guide, sections }) => {
-    const run = commandBlocks.filter((block) => block.file === guide && isGuide(block));
-    expect(new Set(run.map(({ section }) => section))).toEqual(new Set(sections));
+  test('of the guide is run by the package test, but for what is run here', () => {
+    const sections = commandBlocks.filter(isGuide).map(({ section }) => section);
+    expect(new Set(sections)).toEqual(new Set(['Install', 'Hide sshd', 'Reach it', 'Remove']));
   });
 });
 
@@ -98,11 +97,14 @@ function typedAt(host: Host, text: string): string[] {
 describe('the commands', () => {
   const README = 'README.md';
   const TROUBLE = 'docs/troubleshooting.md';
+  const SECRETS = 'docs/secrets.md';
   const MONITORING = 'docs/monitoring.md';
   const READY = 'control: ready on /run/knockify/control.sock';
   let house: House;
   let server: Host;
   let client: Host;
+  /** The server's. */
+  let control: Program;
 
   beforeAll(async () => {
     house = await openHouse();
@@ -143,7 +145,7 @@ describe('the commands', () => {
 
   const steps = block(README, 'knockify secret');
   test('first steps', async () => {
-    const control = await house.start(server, `${steps}\nwait`, READY);
+    control = await house.start(server, `${steps}\nwait`, READY);
     expect(control.stdout()).toMatch(/^fingerprint /);
     expect(control.stdout()).toContain('as a client: yes\nas a server: yes\n');
     const { stdout } = await succeed(server, 'base64 -w 0 /etc/knock.key');
@@ -182,6 +184,51 @@ describe('the commands', () => {
     expect(events.stdout()).toMatch(/ rejected 192\.0\.2\.1:\d+ -> 192\.0\.2\.2:22 sshd\[\d+\]$/m);
     expect(await stop(events, 'SIGINT')).toMatchObject({ status: 0 });
     await stop(live, 'SIGINT');
+  });
+
+  const add = block(SECRETS, 'secret add');
+  const change = block(SECRETS, 'secret revoke');
+  const FETCH = 'LD_PRELOAD=libknockify.so curl -sS http://server:8080/';
+  const fetchBy = (key: string) => house.run(client, `KNOCK_SECRET=f:$HOME/${key} ${FETCH}`);
+
+  /** Brings the client a copy of a secret. */
+  async function handOut(name: string, key: string): Promise<void> {
+    const { stdout } = await succeed(server, `base64 -w 0 /etc/knockify/secrets.d/${name}.secret`);
+    await succeed(client, `umask 077; base64 -d >~/${key}`, stdout);
+  }
+
+  test('named secrets', async () => {
+    expect((await succeed(server, add)).stdout).toMatch(/^alice .* valid\nbob .* valid\n$/m);
+    await untilSays(control, 'secret bob: accepted from now on');
+    const serve = 'LD_PRELOAD=libknockify.so exec python3 -m http.server 8080';
+    await untilListening(await house.start(server, serve), 8080);
+    for (const name of ['alice', 'bob']) {
+      await handOut(name, name);
+      expect(await fetchBy(name)).toMatchObject({ status: 0 });
+    }
+    expect(await fetchBy('knock.key')).toMatchObject({ status: 7 });
+    await succeed(server, change);
+    await untilSays(control, 'secret bob: revoked');
+    await untilSays(control, 'secret alice: replaced; the old one is accepted until');
+    await handOut('alice', 'new');
+    expect(await fetchBy('bob')).toMatchObject({ status: 7 });
+    for (const key of ['alice', 'new']) expect(await fetchBy(key)).toMatchObject({ status: 0 });
+  });
+
+  test('a client with sections', async () => {
+    const [rc] = blocksOf(SECRETS).filter(({ language }) => language === 'ini');
+    const text = rc?.text.replaceAll('/home/alice', '$HOME/keys');
+    await succeed(
+      client,
+      `umask 077; mkdir ~/keys; cp ~/new ~/keys/knock.key; cp ~/knock.key ~/keys/office.key; cp ~/bob ~/keys/web.key
+      cat >~/.knockrc <<END\n${text}\nEND`,
+    );
+    expect((await succeed(client, FETCH)).stdout).toContain('<h1>Directory listing for /</h1>');
+    await succeed(client, 'LD_PRELOAD=libknockify.so ssh server true');
+    expect((await succeed(client, 'knockify doctor')).stdout).toContain(
+      'keys, and some for 2 sets of targets',
+    );
+    await succeed(client, 'rm -r ~/.knockrc ~/keys');
   });
 
   const doctor = block(TROUBLE, 'knockify doctor');

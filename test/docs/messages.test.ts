@@ -39,7 +39,6 @@ const NO_TROUBLE: readonly RegExp[] = [
   /^ts\/cli\/secret\.ts (write a|In the environment|Or as a line|fingerprint|…the old one|old, valid|is (not )?valid|… is revoked)/,
   // What a value must be stands in the reference, and behind the messages.
   /^ts\/(config\/keys|cli\/control)\.ts (a whole number|Must be an octal)/,
-  /^ts\/config\/secretNames\.ts letters, digits/,
   // Mistakes of ours, which no input leads to.
   /^ts\/(stealth|sys|engine)\/.* (MD5 round|.*: use padSecret|destination address of|.*-bit integer|a socket address of|a note of|port … is not|slot … is|there is no slot)/,
   /^ts\/stealth\/secret\.ts knockify secret fingerprint/,

@@ -68,7 +68,7 @@ export class SecretFolder {
     this.#sweep();
     const drop =
       keep === 0 ? this.#files().filter((one) => one.name === name && one.until !== undefined) : [];
-    if (keep > 0) this.#assertRoom(' for the old one; or do without it: --keep-old 0');
+    if (keep > 0) this.#assertRoom(', or do without the old one: --keep-old 0');
     const until = keep === 0 ? undefined : this.#vacant(name, Date.now() + keep);
     const draft = this.#draft(name);
     const place = () => {
@@ -114,10 +114,10 @@ export class SecretFolder {
     return until;
   }
 
-  #assertRoom(what: string): void {
+  #assertRoom(orElse: string): void {
     if (this.#files().length >= MOST_SECRETS)
       throw new Error(
-        `${this.path}: ${MOST_SECRETS} secrets are there, which is all there is room for${what}; revoke one first`,
+        `${this.path}: ${MOST_SECRETS} secrets are there, which is all there is room for; revoke one first${orElse}`,
       );
   }
 
