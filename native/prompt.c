@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_EVENTS = 64, MOST_ACCEPTS = 32 };
+enum { MOST_EVENTS = 64, MOST_ACCEPTS = 32, ALONE = 4 };
 
 enum state {
   NOBODY = 0,
@@ -48,6 +48,8 @@ struct prompt {
   struct client *clients;
   int room;
   struct crowds crowds;
+  /* How often in a row nobody else waited, or was not looked for, when somebody was accepted. */
+  unsigned int alone;
   /* Nobody has taken it yet. */
   bool has_left;
   struct knk_left left;
@@ -193,6 +195,16 @@ int knk_prompt_accept(struct prompt *prompt, int listener, int most, struct knk_
   return result == -EAGAIN ? 0 : result;
 }
 
+/* The same for several, where there may be several: to accept nobody takes as long as to accept somebody. */
+static int accept_some(struct prompt *prompt, int listener, int most, struct knk_datagram *datagram, struct knk_left *left) {
+  int accepted = 0, limit = prompt->alone % ALONE == 0 ? MOST_ACCEPTS : 1, result;
+
+  do result = accept_one(prompt, listener, most, datagram, left);
+  while (result == 0 && ++accepted < limit);
+  prompt->alone = accepted > 1 ? 0 : prompt->alone + 1;
+  return result;
+}
+
 static bool went_well(const struct prompt *prompt, const struct client *client) {
   struct knk_settlement settled = {.marks = prompt->places.marks, .isn = client->isn};
 
@@ -249,9 +261,8 @@ bool knk_prompt_attend(struct prompt *prompt, int listener, int most) {
   if (prompt->has_left) return false;
   prompt->datagram.data = prompt->data;
   prompt->datagram.room = sizeof(prompt->data);
-  /* Another client that waits is seen where this one was; to look for it here takes longer. */
   int result = listener < 0 ? knk_prompt_hear(prompt, &prompt->datagram, &prompt->left)
-                            : accept_one(prompt, listener, most, &prompt->datagram, &prompt->left);
+                            : accept_some(prompt, listener, most, &prompt->datagram, &prompt->left);
   prompt->has_left = result == 1;
   return result == 0 || result == -EAGAIN;
 }
