@@ -158,6 +158,8 @@ static __always_inline int check_syn(struct __sk_buff *skb, struct knock_socket 
   /* A tunnel's outer packet still belongs to the socket; its SYN went by on the tunnel's own interface. With
    * IPsec there is none, and T can't be pinned. */
   if (h.protocol != IPPROTO_TCP) return mark->seen ? TC_ACT_UNSPEC : hold_back(mark, KNOCK_REFUSED_ENCAPSULATED);
+  /* What answers the peer's idea of an earlier connection between the same ports belongs to the socket, too (since 6.13). */
+  if ((h.tcp_fixed[TCP_FLAG_BYTE] & (TCP_SYN | TCP_RST)) == TCP_RST) return TC_ACT_UNSPEC;
   if (word_at(&h.tcp_fixed[4]) != mark->isn) return hold_back(mark, KNOCK_REFUSED_ISN);
 
   int network = network_offset(skb, &h);

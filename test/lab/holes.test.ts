@@ -128,6 +128,32 @@ test('a SYN that is held back fails a connect that does not wait for it', async 
   expect(syns(packets)).toHaveLength(0);
 });
 
+const LEFT = `
+import os, socket, subprocess, sys
+def connected():
+    fd = socket.socket()
+    fd.bind(("0.0.0.0", 40123))
+    fd.settimeout(20)
+    fd.connect((sys.argv[1], int(sys.argv[2])))
+    return fd
+def say(*command):
+    subprocess.run(command, env={"PATH": os.environ["PATH"]}, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+fd = connected()
+say("ip", "link", "set", sys.argv[3], "down")
+say("ss", "-K", "sport", "=", "40123")
+fd.close()
+say("ip", "link", "set", sys.argv[3], "up")
+connected()
+print("connected")
+`;
+
+test('a server that still knows an earlier connection between the same ports is told that it is over', async () => {
+  const { client, server } = stealth;
+  const command = [PYTHON, '-c', LEFT, server.addresses.ipv4, String(portOf('ipv4', 'auth')), client.device];
+  const outcome = await run(client, command, { knock: stealth.knock(client), timeout: 30_000 });
+  expect(outcome).toMatchObject({ status: 0, stderr: '', stdout: 'connected\n' });
+});
+
 test.each(MODES)('%s: another connection takes the port between arming and connecting', async (mode) => {
   const { client, lab } = stealth;
   const trace = join(lab.directory, `trace-${mode}`);
