@@ -8,16 +8,9 @@ import { setSysctl } from './netns.ts';
 import { scan } from './nmap.ts';
 import { type Packet, shape, syns } from './packets.ts';
 import { PYTHON, REPOSITORY, run, start, stop, untilListening } from './program.ts';
-import {
-  KINDS,
-  type Mode,
-  openStealthLab,
-  PROTECTED_LENGTH,
-  portOf,
-  SECRET,
-  type StealthLab,
-} from './stealthlab.ts';
-import { firstSegmentAfter, takeApart } from './syn.ts';
+import { KINDS, openStealthLab, PROTECTED_LENGTH, portOf, SECRET, type StealthLab } from './stealthlab.ts';
+import { firstSegmentAfter } from './syn.ts';
+import { expectTokens } from './tokens.ts';
 
 /** Kernel settings and habits of programs that are not everybody's. */
 
@@ -35,16 +28,6 @@ beforeAll(async () => {
   );
 });
 afterAll(() => stealth?.close());
-
-function expectTokens(packets: readonly Packet[], mode: Mode): void {
-  expect(syns(packets).length).toBeGreaterThan(0);
-  for (const syn of syns(packets)) {
-    const segment = firstSegmentAfter(syn, packets);
-    const bytes = mode === 'integrity' ? segment.subarray(0, PROTECTED_LENGTH) : undefined;
-    const taken = takeApart(syn, SECRET, bytes);
-    expect(taken.onTheWire).toBe(taken.computed);
-  }
-}
 
 /** curl under the library gets the page, with as many SYNs as it takes, all of them with their tokens. */
 async function expectPage(

@@ -144,17 +144,19 @@ describe('the log for programs', () => {
   });
 });
 
+const liveStatus = () => [
+  process.execPath,
+  KNOCKIFY,
+  'status',
+  '--watch',
+  '--interval',
+  '0.1',
+  '--socket',
+  control.socket,
+];
+
 test('the live status draws on a screen of its own, and leaves the terminal clean', async () => {
-  const watch = [
-    process.execPath,
-    KNOCKIFY,
-    'status',
-    '--watch',
-    '--interval',
-    '0.1',
-    '--socket',
-    control.socket,
-  ];
+  const watch = liveStatus();
   const env = { TERM: 'xterm-256color' };
   const outcome = await run(lab.server, [PYTHON, TERMINAL, '3', 'LISTENER', ...watch], { env });
   // As a shell says it of a program that SIGINT has ended.
@@ -178,16 +180,7 @@ test('the live status draws on a screen of its own, and leaves the terminal clea
 });
 
 test('without a terminal it is printed once an interval, in black and white', async () => {
-  const watch = [
-    process.execPath,
-    KNOCKIFY,
-    'status',
-    '--watch',
-    '--interval',
-    '0.1',
-    '--socket',
-    control.socket,
-  ];
+  const watch = liveStatus();
   const program = start(lab.server, watch, { env: { TERM: 'xterm-256color' } });
   await until('three looks', () => (program.stdout().match(/LISTENER/g)?.length ?? 0) >= 3);
   await stop(program, 'SIGINT');

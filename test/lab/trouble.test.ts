@@ -4,12 +4,12 @@ import { padSecret } from '../../ts/stealth/secret.ts';
 import { computeToken } from '../../ts/stealth/token.ts';
 import { capturing } from './capture.ts';
 import { inside, loseEverythingFrom, NOBODY, setSysctl } from './netns.ts';
-import { type Packet, syns } from './packets.ts';
+import { syns } from './packets.ts';
 import { startFlood } from './probes.ts';
 import { type Program, PYTHON, REPOSITORY, run, start, stop, untilListening, untilSays } from './program.ts';
 import { scaled } from './scale.ts';
-import { MODES, type Mode, openStealthLab, PROTECTED_LENGTH, SECRET, type StealthLab } from './stealthlab.ts';
-import { firstSegmentAfter, takeApart } from './syn.ts';
+import { MODES, type Mode, openStealthLab, SECRET, type StealthLab } from './stealthlab.ts';
+import { expectTokens } from './tokens.ts';
 
 /** Many connections at once, a server that is flooded, and a wire that loses, repeats and reorders packets. */
 
@@ -39,14 +39,6 @@ async function connect(mode: Mode, count: number, secret = SECRET): Promise<Reco
   });
   expect(outcome).toMatchObject({ status: 0, stderr: '' });
   return JSON.parse(outcome.stdout);
-}
-
-function expectTokens(packets: readonly Packet[], mode: Mode): void {
-  for (const syn of syns(packets)) {
-    const bytes = firstSegmentAfter(syn, packets).subarray(0, PROTECTED_LENGTH);
-    const taken = takeApart(syn, SECRET, mode === 'integrity' ? bytes : undefined);
-    expect(taken.onTheWire).toBe(taken.computed);
-  }
 }
 
 describe.each([1, 2])('with tcp_timestamps=%d at the client', (timestamps) => {

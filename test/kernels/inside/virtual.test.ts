@@ -4,17 +4,10 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { capturing } from '../../lab/capture.ts';
 import { type Host, inside, setSysctl } from '../../lab/netns.ts';
-import { type Packet, syns } from '../../lab/packets.ts';
+import { syns } from '../../lab/packets.ts';
 import { PYTHON, REPOSITORY, run, start, untilListening } from '../../lab/program.ts';
-import {
-  MODES,
-  type Mode,
-  openStealthLab,
-  PROTECTED_LENGTH,
-  SECRET,
-  type StealthLab,
-} from '../../lab/stealthlab.ts';
-import { firstSegmentAfter, takeApart } from '../../lab/syn.ts';
+import { MODES, type Mode, openStealthLab, type StealthLab } from '../../lab/stealthlab.ts';
+import { expectTokens } from '../../lab/tokens.ts';
 
 /** Tokens on interfaces and through faults that distributions' kernels have as modules, and this machine's may lack. */
 
@@ -44,14 +37,6 @@ async function connect(mode: Mode, address: string, count: number): Promise<Reco
   const outcome = await run(stealth.client, command, { knock, timeout: 110_000 });
   expect(outcome).toMatchObject({ status: 0, stderr: '' });
   return JSON.parse(outcome.stdout);
-}
-
-function expectTokens(packets: readonly Packet[], mode: Mode): void {
-  for (const syn of syns(packets)) {
-    const bytes = firstSegmentAfter(syn, packets).subarray(0, PROTECTED_LENGTH);
-    const taken = takeApart(syn, SECRET, mode === 'integrity' ? bytes : undefined);
-    expect(taken.onTheWire).toBe(taken.computed);
-  }
 }
 
 function ip(host: Host, command: string): void {
