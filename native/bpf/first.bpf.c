@@ -23,7 +23,7 @@ static __always_inline void remember(struct __sk_buff *skb) {
   /* Data in a SYN counts only with Fast Open, where it is not ours to judge: see ts/engine/stock/inspection.ts. */
   if (skb->len <= header || tcp[TCP_FLAG_BYTE] & TCP_SYN) return;
   if (tuple_of(skb, tcp, &tuple)) return;
-  struct knock_syn *syn = bpf_map_lookup_elem(&knock_syns_1, &tuple);
+  struct knock_syn *syn = place_of_syn(&tuple).syn;
   if (!syn) return;
 
   /* How far before the first byte the segment starts, modulo 2^32: huge for one that starts behind it. */

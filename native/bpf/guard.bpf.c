@@ -14,9 +14,6 @@
 #include "syns.h"
 #include "token.h"
 
-/* How long the kernel itself honours a SYN cookie (two periods of 60 s). */
-#define COOKIE_LIFETIME (120ULL * 1000 * 1000 * 1000)
-
 /* Set before loading; the verifier then sees constants. */
 const volatile struct knock_guard knock_guard = {};
 
@@ -55,13 +52,11 @@ static __always_inline int carries_token(__u32 isn, __u32 tsval, const struct kn
 
 /* Without T all SYNs to a listener carry the same token, and nobody can tell a replay. */
 static __always_inline int may_come_again(__u32 isn, __u32 tsval, const struct knock_tuple *tuple, __u64 now) {
-  struct knock_token token = {.port = bpf_ntohs(tuple->destination_port), .isn = isn, .tsval = tsval};
-  struct knock_bearer bearer = {.since = now};
+  struct knock_bearer bearer = {.since = now, .isn = isn, .tsval = tsval};
 
   if (!knock_guard.refuse_replays || !tsval) return 1;
-  __builtin_memcpy(token.destination, tuple->destination, sizeof(token.destination));
   __builtin_memcpy(bearer.source, tuple->source, sizeof(bearer.source));
-  return !is_replayed(&token, &bearer);
+  return !knock_is_replayed(&bearer);
 }
 
 static __always_inline struct finding judge_syn(__u32 isn, __u32 tsval, const struct knock_tuple *tuple) {
@@ -73,6 +68,7 @@ static __always_inline struct finding judge_syn(__u32 isn, __u32 tsval, const st
   /* Not sooner: to read the clock takes a wrong SYN longer than all but its token. */
   found.now = bpf_ktime_get_ns();
   found.verdict = may_come_again(isn, tsval, tuple, found.now) ? KNOCK_AUTHORISED : KNOCK_REPLAYED;
+  if (found.verdict == KNOCK_AUTHORISED) knock_remember_syn(tuple, found.now, isn, found.secret);
   return found;
 }
 
@@ -94,15 +90,11 @@ static __always_inline int judge(struct sk_reuseport_md *packet) {
     __u64 cookie = bpf_get_socket_cookie(packet->sk);
     struct finding found = judge_syn(sequence, tsval, &tuple);
     record(cookie, &tuple, &found);
-    if (found.verdict != KNOCK_AUTHORISED) return SK_DROP;
-    struct knock_syn syn = {.since = found.now, .isn = sequence, .slot = found.secret};
-    bpf_map_update_elem(&knock_syns_1, &tuple, &syn, BPF_ANY);
-    return SK_PASS;
+    return found.verdict == KNOCK_AUTHORISED ? SK_PASS : SK_DROP;
   }
   /* A listener that answers with SYN cookies has no other memory of a SYN when its ACK arrives. The cookie is over
    * the ISN, which the kernel takes from this ACK: no other sequence number would make a connection. */
-  const struct knock_syn *syn = bpf_map_lookup_elem(&knock_syns_1, &tuple);
-  return syn && sequence == syn->isn + 1 && bpf_ktime_get_ns() - syn->since < COOKIE_LIFETIME ? SK_PASS : SK_DROP;
+  return knock_was_authorised(&tuple, sequence - 1) ? SK_PASS : SK_DROP;
 }
 
 SEC("sk_reuseport")

@@ -3,6 +3,7 @@
 #ifndef KNOCKIFY_LAYOUT_H
 #define KNOCKIFY_LAYOUT_H
 
+#include <linux/bpf.h>
 #include <linux/types.h>
 
 /* A change of meaning without a change of size must raise this: a new control process takes over the maps of
@@ -96,16 +97,29 @@ struct knock_guard {
 };
 _Static_assert(sizeof(struct knock_guard) == 80, "mirrored in ts/engine/stock/layout.ts");
 
-/* Key of the map `syns`: as on the wire, network byte order; an IPv4 address is the first 4 bytes. */
+/* Source and destination of a segment as on the wire, in network byte order; an IPv4 address is the first 4 bytes. */
 struct knock_tuple {
   __u8 source[16];
   __u8 destination[16];
   __u16 source_port;
   __u16 destination_port;
 };
-_Static_assert(sizeof(struct knock_tuple) == 36, "no padding: the bytes are a hash key");
+_Static_assert(sizeof(struct knock_tuple) == 36, "no padding: the bytes are hashed");
 
-/* Value of the map `syns`: what became of the newest SYN that carried the token. */
+/* The maps `syns` and `tokens` are arrays of sets: a hash says in which set an entry is, and by its tag it is found there. When
+ * a set is full, its oldest entry goes. An LRU hash map would forget in better order, but takes a microsecond for a new entry. */
+#define KNOCK_WAYS 8
+#define KNOCK_SYN_BITS 12
+#define KNOCK_TOKEN_BITS 14
+
+struct knock_set {
+  /* How many entries there have been: the next one's place, modulo KNOCK_WAYS. */
+  __u32 count;
+  __u32 padding;
+  __u32 tags[KNOCK_WAYS];
+};
+
+/* What became of the newest SYN of these addresses and ports that carried the token. */
 struct knock_syn {
   /* CLOCK_MONOTONIC, in ns. */
   __u64 since;
@@ -114,27 +128,37 @@ struct knock_syn {
   __u32 first;
   /* The slot of the named secret that it was made from; 0 for the listener's own. */
   __u32 slot;
-  __u32 padding;
+  struct knock_tuple tuple;
 };
-_Static_assert(sizeof(struct knock_syn) == 24, "mirrored in ts/engine/stock/layout.ts");
 
-/* Key of the map `tokens`. The destination as in struct knock_tuple; the rest in host byte order. */
-struct knock_token {
-  __u8 destination[16];
-  __u32 port;
-  __u32 isn;
-  __u32 tsval;
+/* Element of the map `syns`, at the upper KNOCK_SYN_BITS of knock_tuple_hash(). */
+struct knock_syns {
+  /* The tag is the hash. */
+  struct knock_set set;
+  struct knock_syn syns[KNOCK_WAYS];
 };
-_Static_assert(sizeof(struct knock_token) == 28, "no padding: the bytes are a hash key");
+_Static_assert(sizeof(struct knock_syns) == 488, "mirrored in ts/engine/stock/layout.ts");
 
-/* Value of the map `tokens`: who brought the token first. */
+/* Who brought a token first. Beside the ISN, T is enough to tell tokens: two for different destinations that have both in
+ * common are one pair in 2^45 at least. */
 struct knock_bearer {
   /* CLOCK_MONOTONIC, in ns. */
   __u64 since;
   /* As in struct knock_tuple. */
   __u32 source[4];
+  __u32 isn;
+  __u32 tsval;
 };
-_Static_assert(sizeof(struct knock_bearer) == 24, "mirrored in ts/engine/stock/layout.ts");
+
+/* Element of the map `tokens`, at the upper KNOCK_TOKEN_BITS of the ISN, which are the AV's in either mode. */
+struct knock_tokens {
+  struct bpf_spin_lock lock;
+  __u32 padding;
+  /* The tag is of ISN and T: in integrity mode half of the ISN may always be the same. */
+  struct knock_set set;
+  struct knock_bearer bearers[KNOCK_WAYS];
+};
+_Static_assert(sizeof(struct knock_tokens) == 304, "mirrored in ts/engine/stock/layout.ts");
 
 #define KNOCK_PROGRAM_NAME 16
 

@@ -8,6 +8,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "layout.h"
+#include "syns.h"
 
 /* From when a token is first accepted until the last retransmission of its own SYN, and of those of the connections
  * that its client opened in the same tick: six by default, the last of them sent after 127 s at most. */
@@ -16,28 +17,39 @@
 /* One map for all guards of a network namespace, and for the control processes that follow each other. Only right
  * tokens get in, so that wrong ones, however many, push none out. */
 struct {
-  __uint(type, BPF_MAP_TYPE_LRU_HASH);
-  __uint(max_entries, 65536);
-  __type(key, struct knock_token);
-  __type(value, struct knock_bearer);
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1 << KNOCK_TOKEN_BITS);
+  __type(key, __u32);
+  __type(value, struct knock_tokens);
 } knock_tokens_1 SEC(".maps");
 
 _Static_assert(KNOCK_LAYOUT == 1, "rename the map");
 
 /* Whether a token that is right must be refused. A client's connections of one tick have the same token where its
  * kernel gives every port the same timestamp offset (until 6.18.17): the bearer is the address, whatever the port. */
-static __always_inline int is_replayed(const struct knock_token *token, const struct knock_bearer *bearer) {
-  const struct knock_bearer *first = bpf_map_lookup_elem(&knock_tokens_1, token);
+__attribute__((noinline, weak)) int knock_is_replayed(const struct knock_bearer *bearer) {
+  if (!bearer) return 1;
+  __u32 set = bearer->isn >> (32 - KNOCK_TOKEN_BITS), tag = bearer->isn ^ bearer->tsval * KNOCK_HASH_FACTOR;
+  struct knock_tokens *tokens = bpf_map_lookup_elem(&knock_tokens_1, &set);
+  int refused = 0;
 
-  if (!first) {
-    if (!bpf_map_update_elem(&knock_tokens_1, token, bearer, BPF_NOEXIST)) return 0;
-    /* Another processor was quicker. */
-    first = bpf_map_lookup_elem(&knock_tokens_1, token);
-    if (!first) return 1;
+  if (!tokens) return 1;
+  struct knock_set *known = &tokens->set;
+  struct knock_bearer *bearers = tokens->bearers;
+  /* Nothing may be added to the lock's address on the way to them: the compiler may not start from there. */
+  asm volatile("" : "+r"(known), "+r"(bearers));
+
+  bpf_spin_lock(&tokens->lock);
+  const struct knock_bearer *first = &bearers[way_of(known->tags, tag)];
+  if (first->isn == bearer->isn && first->tsval == bearer->tsval) {
+    refused = !is_same_address(first->source, bearer->source) || bearer->since - first->since > TOKEN_LIFETIME;
+  } else {
+    __u32 way = known->count++ % KNOCK_WAYS;
+    known->tags[way] = tag;
+    bearers[way] = *bearer;
   }
-  for (int i = 0; i < 4; i++)
-    if (first->source[i] != bearer->source[i]) return 1;
-  return bearer->since - first->since > TOKEN_LIFETIME;
+  bpf_spin_unlock(&tokens->lock);
+  return refused;
 }
 
 #endif

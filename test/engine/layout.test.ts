@@ -2,7 +2,6 @@ import { expect, test } from 'vitest';
 import { EngineError, NOTE_BYTES } from '../../ts/engine/engine.ts';
 import { createEngine, kernelHasKnock } from '../../ts/engine/select.ts';
 import {
-  BEARER_BYTES,
   decodeMark,
   decodeNote,
   EMPTY_MARK,
@@ -15,7 +14,8 @@ import {
   NAMED_BYTES,
   NOTE_VALUE_BYTES,
   refusalText,
-  SYN_BYTES,
+  SYNS_BYTES,
+  TOKENS_BYTES,
 } from '../../ts/engine/stock/layout.ts';
 import { COUNTS_BYTES, FOLLOWING_BYTES, LISTENER_BYTES } from '../../ts/engine/stock/recordLayout.ts';
 import { loadBpf, mapInfo } from '../../ts/sys/libbpf.ts';
@@ -27,8 +27,8 @@ test('the codecs have the sizes that the kernel knows', () => {
   expect(sizes.map(({ name, valueSize }) => [name, valueSize])).toEqual([
     [MAPS.armed, MARK_BYTES],
     [MAPS.notes, NOTE_VALUE_BYTES],
-    [MAPS.syns, SYN_BYTES],
-    [MAPS.tokens, BEARER_BYTES],
+    [MAPS.syns, SYNS_BYTES],
+    [MAPS.tokens, TOKENS_BYTES],
     [MAPS.secrets, NAMED_BYTES],
     [MAPS.listeners, LISTENER_BYTES],
     [MAPS.counts, COUNTS_BYTES],

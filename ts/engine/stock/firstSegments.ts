@@ -2,7 +2,7 @@ import { SysError } from '../../sys/error.ts';
 import { type BpfObject, loadBpf, readMapValue } from '../../sys/libbpf.ts';
 import { getpeername, setInt, socketFilter } from '../../sys/libc.ts';
 import { endpointOf, localAddress } from '../socket.ts';
-import { decodeSyn, encodeTuple, MAPS, SYN_BYTES, type Syn } from './layout.ts';
+import { MAPS, placeOfSyn, SYNS_BYTES, type Syn } from './layout.ts';
 
 const EPERM = 1;
 
@@ -12,8 +12,8 @@ const EPERM = 1;
  * sees that of an earlier one with the same addresses and ports. Segments that GRO joined count as one.
  *
  * There is no record where the application has a filter of its own on the listener, which is left alone, or takes
- * ours away; for guards that belong to a predecessor whose maps could not be taken over; and of a SYN that more
- * than 16384 others came after.
+ * ours away; for guards that belong to a predecessor whose maps could not be taken over; and of a SYN after which eight
+ * others came that have the same place among 4096.
  */
 export class FirstSegments {
   readonly #syns: number;
@@ -48,8 +48,9 @@ export class FirstSegments {
   recordOf(fd: number, isn: number): Syn | undefined {
     const peer = getpeername(fd);
     if (peer === undefined) return undefined;
-    const record = readMapValue(this.#syns, encodeTuple(endpointOf(peer), localAddress(fd)), SYN_BYTES);
-    const syn = record && decodeSyn(record);
+    const { key, find } = placeOfSyn(endpointOf(peer), localAddress(fd));
+    const syns = readMapValue(this.#syns, key, SYNS_BYTES);
+    const syn = syns && find(syns);
     if (syn?.isn !== isn) return undefined;
     if (syn.first !== 0) this.unwatch(fd);
     return syn;

@@ -111,19 +111,39 @@ export function decodeNote(bytes: Buffer): Uint8Array {
   return Uint8Array.from(bytes.subarray(4, 4 + Math.min(bytes.readUInt32LE(), NOTE_BYTES)));
 }
 
-const TUPLE = { size: 36, source: 0, destination: 16, sourcePort: 32, destinationPort: 34 } as const;
+const TUPLE = { size: 36, source: 0, destination: 16, ports: 32 } as const;
 
 /** struct knock_tuple. */
-export function encodeTuple(source: Destination, destination: Destination): Buffer {
+function encodeTuple(source: Destination, destination: Destination): Buffer {
   const bytes = Buffer.alloc(TUPLE.size);
   bytes.set(source.address, TUPLE.source);
   bytes.set(destination.address, TUPLE.destination);
-  bytes.writeUInt16BE(source.port, TUPLE.sourcePort);
-  bytes.writeUInt16BE(destination.port, TUPLE.destinationPort);
+  bytes.writeUInt16BE(source.port, TUPLE.ports);
+  bytes.writeUInt16BE(destination.port, TUPLE.ports + 2);
   return bytes;
 }
 
-/** struct knock_syn: a SYN that carried the token, and what followed. */
+/** knock_tuple_hash(). */
+function hashOf(tuple: Buffer): number {
+  let hash = 0;
+  for (let at = 0; at < TUPLE.size; at += 4) {
+    hash = Math.imul(hash ^ tuple.readUInt32LE(at), HASH_FACTOR);
+    hash ^= hash >>> 15;
+  }
+  return Math.imul(hash, HASH_FACTOR) >>> 0;
+}
+
+const HASH_FACTOR = 0x9e3779b1;
+
+/** KNOCK_WAYS, KNOCK_SYN_BITS. */
+const WAYS = 8;
+const SYN_BITS = 12;
+/** struct knock_set, which comes before the entries, and struct knock_syn. */
+const SET_BYTES = 40;
+const SYN = { size: 56, isn: 8, first: 12, slot: 16, tuple: 20 } as const;
+export const SYNS_BYTES = SET_BYTES + WAYS * SYN.size;
+
+/** A SYN that carried the token, and what followed. */
 export interface Syn {
   readonly isn: number;
   /** Bytes that the first segment brought; 0 as long as none came. */
@@ -132,11 +152,28 @@ export interface Syn {
   readonly slot: number;
 }
 
-export const SYN_BYTES = 24;
-
-export function decodeSyn(bytes: Buffer): Syn {
-  return { isn: bytes.readUInt32LE(8), first: bytes.readUInt32LE(12), slot: bytes.readUInt32LE(16) };
+/** Where the map has the SYN of a connection: its key, and how to find it in the element. */
+export function placeOfSyn(
+  source: Destination,
+  destination: Destination,
+): { key: Buffer; find: (syns: Buffer) => Syn | undefined } {
+  const tuple = encodeTuple(source, destination);
+  const key = Buffer.alloc(4);
+  key.writeUInt32LE(hashOf(tuple) >>> (32 - SYN_BITS));
+  const find = (syns: Buffer) => {
+    for (let way = 0; way < WAYS; way++) {
+      const at = SET_BYTES + SYN.size * way;
+      if (!syns.subarray(at + SYN.tuple, at + SYN.tuple + TUPLE.size).equals(tuple)) continue;
+      const field = (offset: number) => syns.readUInt32LE(at + offset);
+      return { isn: field(SYN.isn), first: field(SYN.first), slot: field(SYN.slot) };
+    }
+    return undefined;
+  };
+  return { key, find };
 }
+
+/** struct knock_tokens. */
+export const TOKENS_BYTES = 304;
 
 /** struct knock_named: 0 as `until` is an empty slot. */
 export const NAMED_BYTES = 72;
@@ -144,9 +181,6 @@ export const NAMED = { until: 0, secret: 8 } as const;
 /** KNOCK_SLOTS; slots count from 1, and at 0 `until` is the highest in use. */
 export const SLOTS = 64;
 export const ALWAYS = 0xffff_ffff_ffff_ffffn;
-
-/** struct knock_bearer: who brought a token first. */
-export const BEARER_BYTES = 24;
 
 export const GUARD_CONFIG_BYTES = 80;
 

@@ -2,21 +2,20 @@ import { SysError } from '../../sys/error.ts';
 import { mapInfo, openMap, openProgram, programInfo } from '../../sys/libbpf.ts';
 import { close } from '../../sys/libc.ts';
 import type { Memory } from '../engine.ts';
-import { BEARER_BYTES, MAPS, MARK_BYTES, NAMED_BYTES, NOTE_VALUE_BYTES, SYN_BYTES } from './layout.ts';
+import { MAPS, MARK_BYTES, NAMED_BYTES, NOTE_VALUE_BYTES, SYNS_BYTES, TOKENS_BYTES } from './layout.ts';
 import { predecessor, vacantGeneration } from './links.ts';
 import { COUNTS_BYTES, FOLLOWING_BYTES, LISTENER_BYTES } from './recordLayout.ts';
 
 /** enum bpf_map_type. */
 const ARRAY = 2;
 const PER_CPU_ARRAY = 6;
-const LRU_HASH = 9;
 const SOCKET_STORAGE = 24;
 const RING_BUFFER = 27;
 const KINDS = new Map<string, { readonly type: number; readonly valueSize: number }>([
   [MAPS.armed, { type: SOCKET_STORAGE, valueSize: MARK_BYTES }],
   [MAPS.notes, { type: SOCKET_STORAGE, valueSize: NOTE_VALUE_BYTES }],
-  [MAPS.syns, { type: LRU_HASH, valueSize: SYN_BYTES }],
-  [MAPS.tokens, { type: LRU_HASH, valueSize: BEARER_BYTES }],
+  [MAPS.syns, { type: ARRAY, valueSize: SYNS_BYTES }],
+  [MAPS.tokens, { type: ARRAY, valueSize: TOKENS_BYTES }],
   [MAPS.secrets, { type: ARRAY, valueSize: NAMED_BYTES }],
   [MAPS.listeners, { type: SOCKET_STORAGE, valueSize: LISTENER_BYTES }],
   [MAPS.counts, { type: PER_CPU_ARRAY, valueSize: COUNTS_BYTES }],
