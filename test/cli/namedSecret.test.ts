@@ -1,4 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import {
+  chmodSync,
   chownSync,
   existsSync,
   mkdirSync,
@@ -13,6 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { DEFAULT_SECRETS } from '../../ts/cli/environment.ts';
 import { fileOf } from '../../ts/config/secretNames.ts';
 import { readFolder } from '../../ts/control/secretFolder.ts';
 import { fingerprint } from '../../ts/stealth/secret.ts';
@@ -184,7 +187,49 @@ describe('knockify secret list', () => {
     expect(run.stdout).toContain('alice');
   });
 
-  test('of no folder is an error that names it', () => fails(secret('list'), 'list', folder));
+  test('of an empty folder shows that there are none', () => {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    expect(secret('list')).toMatchObject({ status: 0, stdout: 'no secrets\n', stderr: '' });
+  });
+
+  test('of a folder that others can write to says how to mend that', () => {
+    folder = join(base, "Alice's own", 'secrets.d');
+    mkdirSync(folder, { recursive: true });
+    chmodSync(folder, 0o777);
+    const mended = `chmod go-w '${base}/Alice'\\''s own/secrets.d'`;
+    const run = secret('list');
+    expect(run).toMatchObject({ status: 1, stderr: '' });
+    expect(run.stdout).toContain(`mend that with: ${mended}\n`);
+    execFileSync('sh', ['-c', mended]);
+    expect(secret('list')).toMatchObject({ status: 0 });
+  });
+});
+
+test('what cannot be made is named, with the reason', () => {
+  writeFileSync(join(base, 'etc'), 'a file');
+  fails(secret('add', 'alice'), 'add', `the folder ${folder} can't be made (ENOTDIR)`);
+  folder = '/proc/nobody/makes/folders/here';
+  fails(secret('add', 'alice'), 'add', "the folder /proc/nobody can't be made (ENOENT)");
+});
+
+describe('without the folder', () => {
+  test.each(['list', 'revoke', 'rotate'])('%s of one that was named says how to get it', (command) => {
+    fails(
+      secret(command, ...(command === 'list' ? [] : ['alice'])),
+      command,
+      `there is no folder ${folder}; 'knockify secret add NAME' makes it`,
+    );
+    expect(existsSync(folder)).toBe(false);
+  });
+
+  test('list of the usual one shows that there are none', () => {
+    const run = runCommand('secret', ['list']);
+    const none = `no secrets: there is no folder ${DEFAULT_SECRETS}; 'knockify secret add NAME' makes it\n`;
+    expect(run.stderr).toBe('');
+    expect([run.status, run.stdout === none]).toEqual(
+      existsSync(DEFAULT_SECRETS) ? [expect.any(Number), false] : [0, true],
+    );
+  });
 });
 
 test('the form without a name goes on making files', () => {

@@ -74,7 +74,11 @@ describe('knockify secret', () => {
 
   test.each([
     { description: 'no file', args: () => [], why: 'file' },
-    { description: 'a folder that is not there', args: () => [join(folder, 'a', 'b')], why: 'ENOENT' },
+    {
+      description: 'a folder that is not there',
+      args: () => [join(folder, 'a', 'b')],
+      why: 'there is no folder',
+    },
     { description: '--force on a folder', args: () => ['--force', folder], why: 'not a regular file' },
     { description: '--force on a device', args: () => ['--force', '/dev/null'], why: 'not a regular file' },
     {

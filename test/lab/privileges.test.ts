@@ -208,6 +208,14 @@ test('names an unknown user before it starts', async () => {
   });
 });
 
+test('names a folder for its socket that nobody can make, and ends', async () => {
+  const why = "the folder /proc/nonexistent can't be made (ENOENT)";
+  expect(await run(lab.server, controlCommand('/proc/nonexistent/control.sock'))).toMatchObject({
+    status: 1,
+    stderr: `knockify control: ${why}; take another place, or make it first\n`,
+  });
+});
+
 describe.each(MODES)('%s', (mode) => {
   test("keeps nothing of a client's secret in its memory once the connection is made", async () => {
     const secret = `found only where it was ${mode === 'auth' ? 'left' : 'kept'}`;

@@ -1,16 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import {
-  existsSync,
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { existsSync, linkSync, lstatSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { fileOf, isName, MOST_SECRETS, NAME_RULE, parseEntry } from '../config/secretNames.ts';
+import { makeFolder } from './folder.ts';
 import { syncDirectory, writeSecret } from './secretFile.ts';
 
 /** A file of the folder, by its name. */
@@ -39,6 +31,18 @@ export class SecretFolder {
     this.path = resolve(path);
   }
 
+  /** That there is no folder, and what to do; undefined if there is one. */
+  get missing(): string | undefined {
+    if (existsSync(this.path)) return undefined;
+    return `there is no folder ${this.path}; 'knockify secret add NAME' makes it`;
+  }
+
+  /** Throws an Error that says what to do. */
+  assertThere(): void {
+    const { missing } = this;
+    if (missing !== undefined) throw new Error(missing);
+  }
+
   fileOf(name: string): string {
     return join(this.path, fileOf(name));
   }
@@ -64,7 +68,7 @@ export class SecretFolder {
 
   /** Makes a new secret in place of the old one, which counts for `keep` milliseconds more. */
   rotate(name: string, keep: number): Rotated {
-    this.#assertThere(name);
+    this.#assertFile(name);
     this.#sweep();
     const drop =
       keep === 0 ? this.#files().filter((one) => one.name === name && one.until !== undefined) : [];
@@ -83,6 +87,7 @@ export class SecretFolder {
   /** Takes a secret away, with all that it replaced. */
   revoke(name: string): void {
     checkName(name);
+    this.assertThere();
     const files = this.#files().filter((one) => one.name === name);
     if (files.length === 0) throw this.#missing(name);
     this.#remove(files);
@@ -121,8 +126,9 @@ export class SecretFolder {
       );
   }
 
-  #assertThere(name: string): void {
+  #assertFile(name: string): void {
     checkName(name);
+    this.assertThere();
     const stat = lstatSync(this.fileOf(name), { throwIfNoEntry: false });
     if (stat === undefined) throw this.#missing(name);
     if (!stat.isFile()) throw new Error(`${this.fileOf(name)} is not a regular file; remove it`);
@@ -139,9 +145,7 @@ export class SecretFolder {
   }
 
   #make(): void {
-    if (existsSync(this.path)) return;
-    mkdirSync(dirname(this.path), { recursive: true, mode: 0o755 });
-    mkdirSync(this.path, { mode: 0o700 });
+    makeFolder(this.path, 0o700);
   }
 }
 

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import { quoted } from '../config/access.ts';
 import { NAME_RULE, parseDuration } from '../config/secretNames.ts';
 import { type FolderContents, readFolder, wipe } from '../control/secretFolder.ts';
 import { refusalText } from '../control/secretWatch.ts';
@@ -8,7 +9,7 @@ import { fingerprint, SECRET_BYTES } from '../stealth/secret.ts';
 import { DEFAULT_SECRETS } from './environment.ts';
 import { SecretFolder } from './namedSecret.ts';
 import { oneLineErrors, orFail } from './oneLineErrors.ts';
-import { makeSecret } from './secretFile.ts';
+import { inWords, makeSecret } from './secretFile.ts';
 
 const KEEP_OLD = '24h';
 
@@ -22,12 +23,23 @@ export function register(program: Command): void {
     .option('--force', 'replace the file if there is one: whoever uses the old secret is locked out')
     .allowExcessArguments(false);
   command.action((file: string, options: { force?: true }) =>
-    orFail(command, () => {
+    attempt(command, () => {
       const path = resolve(file);
       process.stdout.write(usage(path, makeSecret(path, options.force === true)));
     }),
   );
   registerNamed(command);
+}
+
+/** Does a command's work; what goes wrong becomes one line that says what to do. */
+function attempt(command: Command, work: () => void): void {
+  orFail(command, () => {
+    try {
+      work();
+    } catch (error) {
+      throw inWords(error);
+    }
+  });
 }
 
 interface Named {
@@ -49,7 +61,7 @@ function registerNamed(parent: Command): void {
     NAME_RULE,
   ]);
   add.action((name: string, { secrets }: Named) =>
-    orFail(add, () => {
+    attempt(add, () => {
       const folder = new SecretFolder(secrets);
       const print = folder.add(name);
       process.stdout.write(handOut(folder.fileOf(name), print));
@@ -58,8 +70,11 @@ function registerNamed(parent: Command): void {
 
   const list = named('list', 'show the secrets with a name, and what is refused');
   list.action(({ secrets }: Named) =>
-    orFail(list, () => {
-      const { text, refused } = listing(resolve(secrets));
+    attempt(list, () => {
+      const folder = new SecretFolder(secrets);
+      // As for the control process, which goes without the usual one.
+      if (list.getOptionValueSource('secrets') !== 'default') folder.assertThere();
+      const { text, refused } = listing(folder);
       process.stdout.write(text);
       process.exitCode = refused ? 1 : 0;
     }),
@@ -70,7 +85,7 @@ function registerNamed(parent: Command): void {
     'of the secret',
   ]);
   revoke.action((name: string, { secrets }: Named) =>
-    orFail(revoke, () => {
+    attempt(revoke, () => {
       new SecretFolder(secrets).revoke(name);
       process.stdout.write(`${name} is revoked; connections that are established go on\n`);
     }),
@@ -85,7 +100,7 @@ function registerNamed(parent: Command): void {
     KEEP_OLD,
   );
   rotate.action((name: string, { secrets, keepOld }: Named & { keepOld: string }) =>
-    orFail(rotate, () => {
+    attempt(rotate, () => {
       const folder = new SecretFolder(secrets);
       const { print, until } = folder.rotate(name, parseDuration(keepOld));
       const old = until === undefined ? 'is not valid any more' : `is valid until ${timeText(until)}`;
@@ -103,7 +118,9 @@ function handOut(path: string, print: string): string {
 }
 
 /** The folder as the control process sees it if it runs as the folder's owner. */
-function listing(path: string): { readonly text: string; readonly refused: boolean } {
+function listing(folder: SecretFolder): { readonly text: string; readonly refused: boolean } {
+  const { path, missing } = folder;
+  if (missing !== undefined) return { text: `no secrets: ${missing}\n`, refused: false };
   const user = statSync(path).uid;
   const contents = readFolder(path, { user, now: Date.now() });
   try {
@@ -132,10 +149,9 @@ function table({ found, refused }: FolderContents): string {
 
 function usage(path: string, print: string): string {
   const setting = `KNOCK_SECRET=f:${path}`;
-  const quoted = /^[\w./@%+=:,-]+$/.test(setting) ? setting : `'${setting.replaceAll("'", "'\\''")}'`;
   return [
     `fingerprint ${print}`,
-    `In the environment, at both ends:  export ${quoted}`,
+    `In the environment, at both ends:  export ${quoted(setting)}`,
     `Or as a line in ~/.knockrc:        ${setting}`,
     '',
   ].join('\n');

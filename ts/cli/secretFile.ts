@@ -32,6 +32,18 @@ export function makeSecret(path: string, replace: boolean): string {
   }
 }
 
+/** What went wrong with a file, in words that say what to do, where there are any. */
+export function inWords(error: unknown): unknown {
+  const { code, path } = error as NodeJS.ErrnoException;
+  if (path === undefined) return error;
+  if (code === 'ENOENT') return new Error(`${path} can't be made: there is no folder ${dirname(path)}`);
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
+    return new Error(
+      `${path}: this user may not change or read it (${code}); be root, or take another place`,
+    );
+  return error;
+}
+
 /** Makes a file with a random secret, whose fingerprint is returned; takes it away again when it, or what comes after, fails. */
 export function writeSecret(
   path: string,

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, unlinkSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { chmodSync, chownSync, existsSync, unlinkSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { ConfigError } from '../config/error.ts';
 import { eventText, Following } from '../control/following.ts';
@@ -17,6 +17,7 @@ import { getsockname, getUint } from '../sys/libc.ts';
 import { type HandedOver, handedOver, harden, notify, unblock } from '../sys/process.ts';
 import type { ControlOptions } from './control.ts';
 import { ENGINE } from './environment.ts';
+import { makeFolder } from './folder.ts';
 import { type KeptSecrets, keepSecrets } from './keepSecrets.ts';
 import { loadLoan } from './localPolicy.ts';
 import { VERSION } from './version.ts';
@@ -68,7 +69,7 @@ interface Listener {
 function listen({ socket, mode, group }: ControlOptions, given: readonly HandedOver[]): Listener {
   const activated = given.find(({ name }) => name === ACTIVATED);
   if (activated !== undefined) return takeOver(activated.fd);
-  mkdirSync(dirname(socket), { recursive: true, mode: 0o755 });
+  makeFolder(dirname(resolve(socket)));
   clearStale(socket);
   const listener = channel.listen(socket);
   if (group !== undefined) chownSync(socket, -1, idOf('group', group, '--group'));

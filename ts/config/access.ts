@@ -2,8 +2,13 @@ import { ConfigError } from './error.ts';
 
 const GROUP_OR_OTHER_READ_WRITE = 0o066;
 
-/** A name that needs no quotes in a shell. */
-const PLAIN_NAME = /^[\w./@%+=:,~-]+$/;
+/** What needs no quotes in a shell. */
+const PLAIN = /^[\w./@%+=:,~-]+$/;
+
+/** A word of a command line, to be pasted into a shell. */
+export function quoted(word: string): string {
+  return PLAIN.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
 
 /**
  * Refuses a file that others can read or write, or that belongs to somebody else, as ssh does with keys.
@@ -11,7 +16,7 @@ const PLAIN_NAME = /^[\w./@%+=:,~-]+$/;
  * changed since), `clientUid` the effective user of the application. Throws ConfigError with the remedy.
  */
 export function checkPrivate(what: string, stat: { mode: number; uid: number }, clientUid: number): void {
-  const name = PLAIN_NAME.test(what) ? what : `'${what.replaceAll("'", "'\\''")}'`;
+  const name = quoted(what);
   if (stat.uid !== clientUid && stat.uid !== 0) {
     throw new ConfigError(
       `${what}: it belongs to user ${stat.uid}, neither to user ${clientUid} nor to root; ` +

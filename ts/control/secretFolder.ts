@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
-import { checkPrivate } from '../config/access.ts';
+import { checkPrivate, quoted } from '../config/access.ts';
 import { ConfigError } from '../config/error.ts';
 import { parseEntry } from '../config/secretNames.ts';
 import { padSecret, SECRET_BYTES } from '../stealth/secret.ts';
@@ -81,7 +81,9 @@ function checkFolder(path: string, user: number): void {
   if (stat.uid !== user && stat.uid !== 0)
     throw new ConfigError(`it belongs to user ${stat.uid}, neither to user ${user} nor to root`);
   if ((stat.mode & OTHERS_WRITE) !== 0)
-    throw new ConfigError('others than its owner can write to it; mend that with: chmod go-w');
+    throw new ConfigError(
+      `others than its owner can write to it; mend that with: chmod go-w ${quoted(path)}`,
+    );
 }
 
 function readSecret(path: string, user: number): Uint8Array {
