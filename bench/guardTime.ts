@@ -40,10 +40,14 @@ export async function newGuard(bench: Bench, port: number, before: ReadonlySet<n
 /** `runTime` and `newGuard` need the statistics on. */
 export async function withStatistics<T>(work: () => Promise<T>): Promise<T> {
   const kept = readFileSync(STATISTICS, 'latin1');
+  const restore = () => writeFileSync(STATISTICS, kept);
+  // A signal ends the process without coming by here again.
+  process.once('exit', restore);
   writeFileSync(STATISTICS, '1');
   try {
     return await work();
   } finally {
-    writeFileSync(STATISTICS, kept);
+    process.off('exit', restore);
+    restore();
   }
 }

@@ -25,7 +25,7 @@ const ELSEWHERE: readonly {
       'test/examples/demo.test.ts': ['examples/demo/main.ts'],
       '.ci/run': ['npm test', 'npm run test:programs'],
       'package.json': [
-        '"demo": "bash .ci/setup && tsx examples/demo/main.ts"',
+        '"demo": "bash .ci/setup && exec node --import tsx examples/demo/main.ts"',
         '"test:package": "bash .ci/setup package && vitest run',
       ],
     },
