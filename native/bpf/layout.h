@@ -82,6 +82,19 @@ struct knock_named {
 };
 _Static_assert(sizeof(struct knock_named) == 72, "mirrored in ts/engine/stock/layout.ts");
 
+/* The same for slot 0: which control process fills the slots, and from where. Guards don't read it. */
+struct knock_keeper {
+  __u64 highest;
+  /* CLOCK_MONOTONIC, in ns: when it looked at its folder last. */
+  __u64 since;
+  __u32 pid;
+  __u32 padding;
+  /* SHA-256 of the folder's path. */
+  __u8 folder[32];
+  __u8 unused[16];
+};
+_Static_assert(sizeof(struct knock_keeper) == sizeof(struct knock_named), "mirrored in ts/engine/stock/layout.ts");
+
 /* Read-only data of a guard: one loaded program per secret and mode. */
 struct knock_guard {
   /* The secret's 16 words as MD5 reads them: little-endian, held in host order. */
@@ -194,7 +207,7 @@ _Static_assert(sizeof(struct knock_counts) == 40, "mirrored in ts/engine/stock/r
 
 /* Elements of the map `follow`, 64 bits each. */
 enum knock_following {
-  /* Somebody follows the verdicts until then: CLOCK_MONOTONIC, in ns; 0 for nobody. */
+  /* Somebody follows the verdicts until then: CLOCK_MONOTONIC, in ns, its lower 22 bits a process id; 0 for nobody. */
   KNOCK_FOLLOWED_UNTIL = 0,
   /* No record before then would keep the average rate. */
   KNOCK_NEXT_RECORD = 1,

@@ -12,7 +12,7 @@
 
 /* One map for all guards of a network namespace, handed from control process to control process as knock_armed is, so
  * that a secret can be added or revoked without touching a guard. A slot's number is its key. At key 0 there is no
- * secret: its `until` is the highest slot in use. */
+ * secret but a struct knock_keeper: its `until` is the highest slot in use. */
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(max_entries, 1 + KNOCK_SLOTS);

@@ -6,6 +6,15 @@ export class PaperSlots implements SecretSlots {
   readonly calls: string[] = [];
   failing = false;
 
+  /** What another control process has. */
+  keeper: string | undefined;
+
+  claim(folder: string): boolean {
+    return this.keeper === undefined || this.keeper === folder;
+  }
+  resign(): void {
+    this.calls.push('resign');
+  }
   read(slot: number): Uint8Array | undefined {
     const found = this.slots.get(slot);
     return found && Uint8Array.from(found.secret);

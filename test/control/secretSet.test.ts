@@ -41,6 +41,23 @@ describe('a set of named secrets', () => {
     ]);
   });
 
+  it('leaves the slots to another control process as long as that has another folder', () => {
+    slots.keeper = '/elsewhere';
+    slots.write(5, padSecret(Buffer.from('theirs')));
+    expect(look(NOW)).toEqual([]);
+    expect(refusals()).toEqual([]);
+    expect(look(NOW, 'alice=a')).toEqual([]);
+    expect(slots.texts()).toEqual({ 5: 'theirs' });
+    expect(refusals()).toEqual([
+      expect.stringMatching(/^\/secrets\.d: another control process .*--no-secrets$/),
+    ]);
+    expect([set.size, set.nameOf(5)]).toEqual([0, undefined]);
+    slots.keeper = undefined;
+    expect(look(NOW, 'alice=a')).toEqual(['secret alice: accepted from now on']);
+    expect(slots.texts()).toEqual({ 1: 'a' });
+    expect(refusals()).toEqual([]);
+  });
+
   it('says nothing of an empty folder, and touches no slot when nothing has changed', () => {
     expect(look(NOW)).toEqual([]);
     look(NOW, 'alice=a');

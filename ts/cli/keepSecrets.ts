@@ -42,7 +42,11 @@ export function keepSecrets(
   const set = new SecretSet(path, engine.secrets, own);
   const watch = new SecretWatch(set, { user, mayBeMissing: folder === undefined, ...tell });
   watch.look();
-  return { set, look: () => watch.look(), close: () => watch.close() };
+  const close = () => {
+    watch.close();
+    set.resign();
+  };
+  return { set, look: () => watch.look(), close };
 }
 
 function checkUsable(path: string, user: number): void {

@@ -23,6 +23,9 @@ export interface Changes {
 
 const ALL_SLOTS = Array.from({ length: MOST_SECRETS }, (_, i) => i + 1);
 
+const ELSEWHERE =
+  'another control process of this network namespace has its named secrets in another folder; stop that one, or start this one with --no-secrets';
+
 /** `alice`, or `alice (old)` for a secret that was replaced. */
 function title({ name, until }: Pick<HeldSecret, 'name' | 'until'>): string {
   return until === undefined ? name : `${name} (old)`;
@@ -76,14 +79,18 @@ export class SecretSet {
     return last === undefined ? undefined : `${last} (revoked)`;
   }
 
-  /** Accepts what is in the folder, and nothing else from here on. Throws SysError. */
-  update({ found, refused }: FolderContents, now: number): Changes {
-    const no: Refused[] = [...refused];
+  /**
+   * Accepts what is in the folder, and nothing else from here on; unless another control process has its secrets accepted,
+   * from another folder: then that is refused. Throws SysError.
+   */
+  update(contents: FolderContents, now: number): Changes {
+    const { found, refused } = contents;
+    const hasSecrets = found.length + refused.length > 0;
+    const isOurs = this.#slots.claim(this.folder, hasSecrets);
+    const elsewhere = hasSecrets ? [{ path: this.folder, why: ELSEWHERE }] : [];
+    const no: Refused[] = isOurs ? [...refused] : elsewhere;
     const before = this.#held;
-    const wanted = this.#withoutTwins(found, no);
-    const after = this.#placed(wanted);
-    for (const slot of ALL_SLOTS) if (!after.has(slot)) this.#slots.clear(slot);
-    for (const one of wanted) this.#give(one, after, no);
+    const after = isOurs ? this.#accept(found, no) : new Map<number, HeldSecret>();
     this.#held = after;
     for (const [slot, { name }] of after) this.#titles.set(slot, name);
     const known = this.#refused;
@@ -94,6 +101,19 @@ export class SecretSet {
       said,
       refused: no.filter(({ path, why }) => !known.some((one) => one.path === path && one.why === why)),
     };
+  }
+
+  /** Another control process may have its secrets accepted from here on. */
+  resign(): void {
+    this.#slots.resign();
+  }
+
+  #accept(found: readonly FoundSecret[], refused: Refused[]): Map<number, HeldSecret> {
+    const wanted = this.#withoutTwins(found, refused);
+    const after = this.#placed(wanted);
+    for (const slot of ALL_SLOTS) if (!after.has(slot)) this.#slots.clear(slot);
+    for (const one of wanted) this.#give(one, after, refused);
+    return after;
   }
 
   /** Nobody could revoke a secret that goes by two names, or tell whose it was. Who is accepted already stays. */

@@ -46,6 +46,13 @@ export type Inspection = {
  * fills them. What is changed counts for every SYN from then on. Every method throws `SysError` on failure.
  */
 export interface SecretSlots {
+  /**
+   * Says whether this process fills them from a folder; where that has nothing, it does not. False as long as another that
+   * runs does so from another one, and has said so in the last two minutes: then nothing is to be changed.
+   */
+  claim(folder: string, hasSecrets: boolean): boolean;
+  /** Takes that back. */
+  resign(): void;
   /** A copy, the caller's to wipe; undefined for an empty slot. */
   read(slot: number): Uint8Array | undefined;
   /** Fills an empty slot; `until` (in ms since the epoch) is when it stops to count, whether or not anybody is there to empty it. */

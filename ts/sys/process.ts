@@ -17,6 +17,16 @@ export function harden(): void {
   checked('prctl', native.knk_harden());
 }
 
+/** Whether a process of another's is there, as far as this one's PID namespace shows. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
 /** The name of a process; empty where it is not to be known: it is gone, or /proc doesn't show it to this user. */
 export function programOf(pid: number): string {
   try {

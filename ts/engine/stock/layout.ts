@@ -178,8 +178,9 @@ export const TOKENS_BYTES = 304;
 /** struct knock_named: 0 as `until` is an empty slot. */
 export const NAMED_BYTES = 72;
 export const NAMED = { until: 0, secret: 8 } as const;
-/** KNOCK_SLOTS; slots count from 1, and at 0 `until` is the highest in use. */
+/** KNOCK_SLOTS; slots count from 1, and at 0 `until` is the highest in use, followed by who fills them: struct knock_keeper. */
 export const SLOTS = 64;
+export const KEEPER = { since: 8, pid: 16, folder: 24, folderBytes: 32 } as const;
 export const ALWAYS = 0xffff_ffff_ffff_ffffn;
 
 export const GUARD_CONFIG_BYTES = 80;

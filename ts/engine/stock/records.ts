@@ -2,6 +2,7 @@ import { unmapped } from '../../stealth/address.ts';
 import { socketsIn } from '../../sys/diagnosis.ts';
 import { processors, readMapValue, readStorage, writeMapValue, writeStorage } from '../../sys/libbpf.ts';
 import { getBytes } from '../../sys/libc.ts';
+import { isAlive } from '../../sys/process.ts';
 import { RingBuffer } from '../../sys/ringBuffer.ts';
 import {
   type ConnectCounts,
@@ -42,6 +43,8 @@ export interface RecordMaps {
 const MOST_EVENTS = 2048;
 /** Whoever follows says so again within this time. Milliseconds. */
 const FOLLOWED_FOR = 5000;
+/** Who that is stands in the lower bits of the time, which then is 4 ms early at most: there is no greater PID. */
+const PID_BITS = (1n << 22n) - 1n;
 /** A socket that was guarded so short a time ago may not listen yet. Milliseconds. */
 const YOUNG = 60_000;
 const NS_PER_MS = 1_000_000n;
@@ -118,7 +121,10 @@ export class KernelRecords implements Records {
   }
 
   follow(): number {
-    this.#followUntil(process.hrtime.bigint() + BigInt(FOLLOWED_FOR) * NS_PER_MS);
+    const now = process.hrtime.bigint();
+    this.#assertAlone(now);
+    const until = now + BigInt(FOLLOWED_FOR) * NS_PER_MS;
+    this.#followUntil(until - (until & PID_BITS) + BigInt(process.pid));
     this.#ring ??= new RingBuffer(this.#maps.events, EVENT_BYTES, MOST_EVENTS);
     return this.#ring.descriptor;
   }
@@ -181,6 +187,17 @@ export class KernelRecords implements Records {
       else this.#young.delete(cookie);
     }
     return alive;
+  }
+
+  /** Of a ring buffer's two readers none would get everything, and each could take the other's place in it back. */
+  #assertAlone(now: bigint): void {
+    const value = readMapValue(this.#maps.following, key(FOLLOWING.until), FOLLOWING_BYTES);
+    const until = value?.readBigUInt64LE() ?? 0n;
+    const reader = Number(until & PID_BITS);
+    if (until < now || reader === 0 || reader === process.pid || !isAlive(reader)) return;
+    throw new EngineError(
+      'another control process of this network namespace tells what guards say, to whoever follows that; ask that one',
+    );
   }
 
   #followUntil(time: bigint): void {

@@ -1,9 +1,13 @@
+import { createHash } from 'node:crypto';
 import { SECRET_BYTES } from '../../stealth/secret.ts';
 import { readMapValue, writeMapValue } from '../../sys/libbpf.ts';
+import { isAlive } from '../../sys/process.ts';
 import type { SecretSlots } from '../engine.ts';
-import { ALWAYS, NAMED, NAMED_BYTES, SLOTS } from './layout.ts';
+import { ALWAYS, KEEPER, NAMED, NAMED_BYTES, SLOTS } from './layout.ts';
 
 const NANOSECONDS = 1_000_000;
+/** Whoever fills the slots looks at its folder at least once a minute. Nanoseconds. */
+const KEPT_FOR = 130_000_000_000n;
 
 /** CLOCK_MONOTONIC, which the guards go by, at a time in ms since the epoch. In the past it is 1: 0 is an empty slot's. */
 function monotonic(time: number | undefined): bigint {
@@ -28,6 +32,31 @@ export class KernelSlots implements SecretSlots {
   /** `map`: its descriptor. */
   constructor(map: number) {
     this.#map = map;
+  }
+
+  claim(folder: string, hasSecrets: boolean): boolean {
+    const own = createHash('sha256').update(folder).digest();
+    return this.#with(0, (value) => {
+      const { since, pid } = KEEPER;
+      const kept = value.subarray(KEEPER.folder, KEEPER.folder + KEEPER.folderBytes);
+      const now = process.hrtime.bigint();
+      const isRecent = now - value.readBigUInt64LE(since) < KEPT_FOR && value.readBigUInt64LE(since) !== 0n;
+      const keeper = value.readUInt32LE(pid);
+      if (isRecent && !kept.equals(own) && keeper !== process.pid && isAlive(keeper)) return false;
+      value.writeBigUInt64LE(hasSecrets ? now : 0n, since);
+      value.writeUInt32LE(process.pid, pid);
+      kept.set(own);
+      this.#put(0, value);
+      return true;
+    });
+  }
+
+  resign(): void {
+    this.#with(0, (value) => {
+      if (value.readUInt32LE(KEEPER.pid) !== process.pid) return;
+      value.fill(0, KEEPER.since);
+      this.#put(0, value);
+    });
   }
 
   read(slot: number): Uint8Array | undefined {
@@ -82,9 +111,10 @@ export class KernelSlots implements SecretSlots {
 
   #setHighest(slot: number): void {
     if (slot === this.#highest()) return;
-    const value = Buffer.alloc(NAMED_BYTES);
-    value.writeBigUInt64LE(BigInt(slot), NAMED.until);
-    this.#put(0, value);
+    this.#with(0, (value) => {
+      value.writeBigUInt64LE(BigInt(slot), NAMED.until);
+      this.#put(0, value);
+    });
   }
 
   /** `use` gets a copy of what is there, which is wiped afterwards. */
