@@ -113,6 +113,7 @@
                   "native/bpf/records.h",
                   "native/bpf/replays.h",
                   "native/bpf/secrets.h",
+                  "native/bpf/stack.h",
                   "native/bpf/syns.h",
                   "native/bpf/token.h"
                 ],
@@ -143,6 +144,7 @@
                   "native/bpf/first.bpf.c",
                   "native/bpf/layout.h",
                   "native/bpf/packet.h",
+                  "native/bpf/stack.h",
                   "native/bpf/syns.h"
                 ],
                 "outputs": [
@@ -175,6 +177,7 @@
                   "native/bpf/records.h",
                   "native/bpf/replays.h",
                   "native/bpf/secrets.h",
+                  "native/bpf/stack.h",
                   "native/bpf/layout.h",
                   "native/bpf/syns.h"
                 ],

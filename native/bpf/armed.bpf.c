@@ -16,6 +16,7 @@
 #include "records.h"
 #include "replays.h"
 #include "secrets.h"
+#include "stack.h"
 #include "syns.h"
 
 #define IPV6_HEADER 40
@@ -49,9 +50,10 @@ _Static_assert(KNOCK_LAYOUT == 1, "rename the maps");
 /* Headers of one packet. Offsets in tcp are from the start of the network header. */
 struct headers {
   __u8 ip[IPV6_HEADER];
-  __u32 ip_length;
-  __u32 tcp;
-  __u32 protocol;
+  /* 8 bytes each: see stack.h. */
+  __u64 ip_length;
+  __u64 tcp;
+  __u64 protocol;
   __u8 tcp_fixed[TCP_HEADER];
 };
 
@@ -199,11 +201,11 @@ int knock_egress(struct __sk_buff *skb) {
 
 static __always_inline struct bpf_sock *find_client(struct __sk_buff *skb, const struct headers *h) {
   struct bpf_sock_tuple tuple = {};
-  __u16 source = *(const __u16 *)&h->tcp_fixed[0], destination = *(const __u16 *)&h->tcp_fixed[2];
+  __u16 source = unknown(*(const __u16 *)&h->tcp_fixed[0]), destination = *(const __u16 *)&h->tcp_fixed[2];
 
   if (h->ip_length == 20) {
-    __builtin_memcpy(&tuple.ipv4.saddr, &h->ip[12], 4);
-    __builtin_memcpy(&tuple.ipv4.daddr, &h->ip[16], 4);
+    tuple.ipv4.saddr = unknown(*(const __u32 *)&h->ip[12]);
+    tuple.ipv4.daddr = *(const __u32 *)&h->ip[16];
     tuple.ipv4.sport = source;
     tuple.ipv4.dport = destination;
     return bpf_sk_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);

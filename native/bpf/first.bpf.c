@@ -15,8 +15,8 @@
 /* The kernel may yet drop a segment, for a bad acknowledgment number, say. So it is not the first one to come that
  * counts but the shortest that brings the first byte: the one that the kernel takes is never shorter than that. */
 static __always_inline void remember(struct __sk_buff *skb) {
-  struct knock_tuple tuple = {};
-  __u8 tcp[TCP_HEADER];
+  SLOTS struct knock_tuple tuple = {};
+  __u8 tcp[TCP_HEADER] SLOTS;
 
   if (bpf_skb_load_bytes(skb, 0, tcp, sizeof(tcp))) return;
   __u32 header = (tcp[12] >> 4) * 4;

@@ -52,7 +52,7 @@ static __always_inline int carries_token(__u32 isn, __u32 tsval, const struct kn
 
 /* Without T all SYNs to a listener carry the same token, and nobody can tell a replay. */
 static __always_inline int may_come_again(__u32 isn, __u32 tsval, const struct knock_tuple *tuple, __u64 now) {
-  struct knock_bearer bearer = {.since = now, .isn = isn, .tsval = tsval};
+  SLOTS struct knock_bearer bearer = {.since = now, .isn = isn, .tsval = tsval};
 
   if (!knock_guard.refuse_replays || !tsval) return 1;
   __builtin_memcpy(bearer.source, tuple->source, sizeof(bearer.source));
@@ -75,7 +75,7 @@ static __always_inline struct finding judge_syn(__u32 isn, __u32 tsval, const st
 static __always_inline int judge(struct sk_reuseport_md *packet) {
   const __u8 *tcp = packet->data;
   const void *end = packet->data_end;
-  struct knock_tuple tuple = {};
+  SLOTS struct knock_tuple tuple = {};
 
   if ((const void *)(tcp + TCP_HEADER) > end) return SK_DROP;
   __u8 flags = tcp[TCP_FLAG_BYTE] & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN);
@@ -89,6 +89,9 @@ static __always_inline int judge(struct sk_reuseport_md *packet) {
     /* Now, and no pointer later: without CAP_PERFMON the place on the stack where MD5 would have put it is lost. */
     __u64 cookie = bpf_get_socket_cookie(packet->sk);
     struct finding found = judge_syn(sequence, tsval, &tuple);
+    /* See stack.h. */
+    barrier_var(found.verdict);
+    barrier_var(found.secret);
     record(cookie, &tuple, &found);
     return found.verdict == KNOCK_AUTHORISED ? SK_PASS : SK_DROP;
   }

@@ -27,8 +27,7 @@ static __always_inline __u32 word_at(const __u8 *bytes) {
   return (__u32)bytes[0] << 24 | (__u32)bytes[1] << 16 | (__u32)bytes[2] << 8 | bytes[3];
 }
 
-/* What a walk writes has 8 bytes: before Linux 6.8 the verifier lets nobody without CAP_PERFMON write less of a stack slot
- * that was written whole. */
+/* What a walk writes has 8 bytes: see stack.h. */
 struct option_walk {
   void *packet;
   __u64 at;

@@ -44,9 +44,10 @@ _Static_assert(KNOCK_LAYOUT == 1, "rename the maps");
 
 /* What was found of a SYN. */
 struct finding {
-  enum knock_verdict verdict;
+  /* enum knock_verdict. 8 bytes each: see stack.h. */
+  __u64 verdict;
   /* Where the token is right. */
-  __u32 secret;
+  __u64 secret;
   __u64 now;
 };
 

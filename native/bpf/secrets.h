@@ -8,6 +8,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "layout.h"
+#include "stack.h"
 #include "token.h"
 
 /* One map for all guards of a network namespace, handed from control process to control process as knock_armed is, so
@@ -24,14 +25,14 @@ _Static_assert(KNOCK_LAYOUT == 1, "rename the map");
 
 /* What a SYN says, for one secret after the other. */
 struct secret_walk {
-  __u32 address[4];
-  __u32 tsval;
-  __u32 isn;
+  __u32 address[4] SLOTS;
+  /* 8 bytes each: see stack.h. */
+  __u64 tsval;
+  __u64 isn;
   /* The bits of the ISN that are the AV's. */
-  __u32 mask;
-  __u16 port;
-  __u16 integrity_hash;
-  /* See struct option_walk. */
+  __u64 mask;
+  __u64 port;
+  __u64 integrity_hash;
   __u64 found;
 };
 
@@ -44,7 +45,7 @@ static long try_secret(__u32 index, struct secret_walk *walk) {
   if (!named) return 1;
   if (!named->until) return 0;
   __u32 av = knock_authenticator(named->secret, walk->address, walk->tsval, walk->port, walk->integrity_hash);
-  if ((av ^ walk->isn) & walk->mask) return 0;
+  if ((av ^ (__u32)walk->isn) & (__u32)walk->mask) return 0;
   if (bpf_ktime_get_ns() >= named->until) return 0;
   walk->found = slot;
   return 1;
@@ -65,7 +66,7 @@ static __attribute__((noinline, unused)) __u32 find_secret(const struct knock_tu
   };
 
   if (!named) return 0;
-  __builtin_memcpy(walk.address, tuple->destination, sizeof(walk.address));
+  __builtin_memcpy(walk.address, __builtin_assume_aligned(tuple->destination, 8), sizeof(walk.address));
   __u64 used = named->until;
   bpf_loop(used < KNOCK_SLOTS ? (__u32)used : KNOCK_SLOTS, try_secret, &walk, 0);
   return walk.found;

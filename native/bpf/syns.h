@@ -7,6 +7,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "layout.h"
+#include "stack.h"
 
 /* One map for all guards of a network namespace, handed from control process to control process as knock_armed is:
  * a listener that outlives its control process goes on with it. */
@@ -115,7 +116,7 @@ __attribute__((noinline, weak)) int knock_remember_syn(const struct knock_tuple 
 
 /* Fills the addresses in from the IP header, the ports from the TCP header; -1 if it is neither IPv4 nor IPv6. */
 static __always_inline int tuple_of(void *packet, const __u8 *tcp, struct knock_tuple *tuple) {
-  __u8 ip[40];
+  __u8 ip[40] SLOTS;
 
   /* With TCP's 20 bytes behind it, an IPv4 header has these 40 bytes too. */
   if (bpf_skb_load_bytes_relative(packet, 0, ip, sizeof(ip), BPF_HDR_START_NET)) return -1;
@@ -128,8 +129,7 @@ static __always_inline int tuple_of(void *packet, const __u8 *tcp, struct knock_
   } else {
     return -1;
   }
-  __builtin_memcpy(&tuple->source_port, &tcp[0], 2);
-  __builtin_memcpy(&tuple->destination_port, &tcp[2], 2);
+  __builtin_memcpy(&tuple->source_port, &tcp[0], 4);
   return 0;
 }
 
