@@ -15,6 +15,7 @@ ip link set lo up
 modprobe tun
 # Each byte of a machine that is computed costs many of this one's instructions.
 export KNOCKIFY_SLOWNESS=12
+export KNOCKIFY_WORKER=$2/compiled/test/engine/worker.js
 
 uname -r >/run/report
 uname -v >>/run/report

@@ -1,5 +1,13 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -39,6 +47,7 @@ export async function fetchKernel(series: string): Promise<void> {
 export async function runInside(series: string, files: readonly string[], limit: number): Promise<Report> {
   const folder = mkdtempSync(join(tmpdir(), 'knockify-kernel-'));
   writeFileSync(join(folder, 'files'), `${files.join('\n')}\n`);
+  compile(join(folder, 'compiled'));
   const children: ChildProcess[] = [];
   const close = () => {
     for (const child of children) child.kill('SIGKILL');
@@ -58,6 +67,15 @@ export async function runInside(series: string, files: readonly string[], limit:
     process.off('disconnect', close);
     close();
   }
+}
+
+/** Has the sources as JavaScript, which finds what they need where it is. */
+function compile(folder: string): void {
+  mkdirSync(folder);
+  for (const name of ['build', 'node_modules', 'package.json'])
+    symlinkSync(join(REPOSITORY, name), join(folder, name));
+  const options = ['--noEmit', 'false', '--rootDir', REPOSITORY, '--outDir', folder];
+  execFileSync('npx', ['tsc', '-p', join(REPOSITORY, 'tsconfig.json'), ...options], { cwd: REPOSITORY });
 }
 
 /** Ends with this process, however that ends. */
