@@ -30,6 +30,7 @@ const NO_TROUBLE: readonly RegExp[] = [
   // What doctor found where nothing is wrong, and the names of its checks.
   /^ts\/cli\/(checks|controlTrial|engineTrial)\.ts (Linux|BPF|arming|guarding|… with|none here|not needed|not tried: (the|there|this|filters)|a scratch|the control process took)/,
   /^ts\/cli\/(checks|controlTrial)\.ts (, and|for some targets only|none: there is no|not tried: it depends)/,
+  /^ts\/cli\/removeFilters\.ts (No control process|The filters are)/,
   // What the metrics are.
   /^ts\/control\/metrics\.ts /,
   // Help, progress, and what `knockify secret` prints.

@@ -1,9 +1,9 @@
 import { existsSync, statSync } from 'node:fs';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Control, startControl } from './control.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Control, KNOCKIFY, startControl } from './control.ts';
 import { PAGE, startLighttpd, urlOf } from './lighttpd.ts';
 import { type Host, inside, type Lab, openLab } from './netns.ts';
-import { type Knock, run, stop } from './program.ts';
+import { type Knock, PYTHON, run, start, stop, untilSays } from './program.ts';
 import { PROTECTED_LENGTH, SECRET } from './stealthlab.ts';
 
 /** What a control process that ends takes with it, and what it leaves to the next one. */
@@ -67,4 +67,44 @@ test('others leave their filters, for delayed connects of running programs, and 
     seen.push(traces(lab.client));
   }
   expect(new Set(seen).size).toBe(1);
+});
+
+describe('control --remove-filters', () => {
+  const removeFilters = (host: Host) =>
+    run(host, [process.execPath, KNOCKIFY, 'control', '--remove-filters']);
+
+  test('takes away what was left, and says so where there is nothing', async () => {
+    const other = openLab();
+    try {
+      const before = traces(other.client);
+      await (await startControl(other, other.client)).stop();
+      expect(traces(other.client)).not.toBe(before);
+      expect(await removeFilters(other.client)).toMatchObject({ status: 0, stderr: '' });
+      expect(traces(other.client)).toBe(before);
+      const { stdout } = await removeFilters(other.client);
+      expect(stdout).toBe('No control process has left filters here.\n');
+    } finally {
+      other.close();
+    }
+  });
+
+  test('leaves all as it is while a control process works, or a connect waits for one', async () => {
+    const control = await startControl(lab, lab.client);
+    const before = traces(lab.client);
+    const connect = `import socket, time
+s = socket.create_connection(("${lab.server.addresses.ipv4}", 8702)); print("delayed", flush=True); time.sleep(60)`;
+    const program = start(lab.client, [PYTHON, '-c', connect], {
+      knock: { control: control.socket, secret: SECRET, intlen: PROTECTED_LENGTH },
+    });
+    await untilSays(program, 'delayed');
+    const waiting = await removeFilters(lab.client);
+    expect(waiting).toMatchObject({ status: 1, stdout: '' });
+    expect(waiting.stderr).toContain('1 connects are delayed or on their way');
+    await stop(program, 'SIGKILL');
+    const working = await removeFilters(lab.client);
+    expect(working).toMatchObject({ status: 1, stdout: '' });
+    expect(working.stderr).toContain('a control process works in this network namespace: stop it first');
+    expect(traces(lab.client)).toBe(before);
+    await control.stop();
+  });
 });

@@ -20,6 +20,7 @@ export interface ControlOptions {
   /** False: none. */
   readonly secrets?: string | false;
   readonly ephemeral?: boolean;
+  readonly removeFilters?: boolean;
   readonly logFormat: LogFormat;
   readonly logEvents?: boolean;
   readonly metrics?: string;
@@ -50,6 +51,10 @@ export function register(program: Command): void {
       '--ephemeral',
       'on SIGTERM, also remove what keeps listeners and delayed connects of running programs going until a restart',
     )
+    .option(
+      '--remove-filters',
+      'only remove the filters that control processes which have ended left on the interfaces here',
+    )
     .addOption(
       new Option('--log-format <format>', 'lines on standard error for people, or JSON objects for programs')
         .choices(['text', 'json'])
@@ -70,6 +75,11 @@ export function register(program: Command): void {
   command.action(async (options: ControlOptions) => {
     try {
       // Only this command needs libbpf: the others work, and doctor says so, where it is missing.
+      if (options.removeFilters) {
+        const { removeFilters } = await import('./removeFilters.ts');
+        process.stdout.write(`${removeFilters()}\n`);
+        return;
+      }
       const { serve } = await import('./serve.ts');
       await serve(options);
     } catch (error) {

@@ -114,10 +114,16 @@ export class Links {
     }
   }
 
-  /** Leaves the filters in place, or with `purge` takes them away unless another engine works in this namespace. */
-  close(purge: boolean): void {
+  /**
+   * Leaves the filters in place, or with `purge` takes them away unless another engine works in this namespace: then it
+   * returns false. With `hooks`, what a predecessor may have made to hang them from goes too, where nothing else hangs.
+   */
+  close({ purge, hooks }: { readonly purge: boolean; readonly hooks: boolean }): boolean {
     try {
-      if (purge && flock(this.#lock, LOCK_EX)) for (const index of this.#covered) this.#uncover(index);
+      if (!purge) return true;
+      if (!flock(this.#lock, LOCK_EX)) return false;
+      for (const index of this.#covered) this.#uncover(index, hooks || this.#created.has(index));
+      return true;
     } finally {
       this.#release();
     }
@@ -156,8 +162,8 @@ export class Links {
     }
   }
 
-  #uncover(index: number): void {
+  #uncover(index: number, hook: boolean): void {
     const detached = DIRECTIONS.map((d) => detachFilter(filterPlace(index, d, this.#generation)));
-    if (detached.includes(true) && this.#created.has(index) && countFilters(index) === 0) destroyHook(index);
+    if (detached.includes(true) && hook && countFilters(index) === 0) destroyHook(index);
   }
 }
