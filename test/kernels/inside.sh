@@ -20,7 +20,7 @@ export KNOCKIFY_WORKER=$2/compiled/test/engine/worker.js
 uname -r >/run/report
 uname -v >>/run/report
 mapfile -t files <"$2/files"
-"$1" node_modules/vitest/vitest.mjs run --project suite --project inside --maxWorkers=1 --no-cache \
+"$1" node_modules/vitest/vitest.mjs run --project suite --project inside --no-file-parallelism --no-cache \
   --reporter=verbose --reporter=json --outputFile.json=/run/vitest.json "${files[@]}" 2>&1 | cat
 cat /run/vitest.json >>/run/report
 stty -F /dev/ttyS1 raw

@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -46,6 +47,8 @@ export async function fetchKernel(series: string): Promise<void> {
 /** Boots that kernel, runs the test files and switches it off; at the latest after `limit` milliseconds. */
 export async function runInside(series: string, files: readonly string[], limit: number): Promise<Report> {
   const folder = mkdtempSync(join(tmpdir(), 'knockify-kernel-'));
+  // Some workers are nobody's.
+  chmodSync(folder, 0o755);
   writeFileSync(join(folder, 'files'), `${files.join('\n')}\n`);
   compile(join(folder, 'compiled'));
   const children: ChildProcess[] = [];
