@@ -78,6 +78,10 @@ describe('control --remove-filters', () => {
     try {
       const before = traces(other.client);
       await (await startControl(other, other.client)).stop();
+      // One that can't take over what it finds leaves its own beside.
+      const unprivileged = ['setpriv', '--bounding-set=-all,+net_admin,+bpf', '--inh-caps=-all', '--'];
+      await (await startControl(other, other.client, { before: unprivileged })).stop();
+      expect(traces(other.client).match(/knock_egress/g)?.length).toBeGreaterThan(2);
       expect(traces(other.client)).not.toBe(before);
       expect(await removeFilters(other.client)).toMatchObject({ status: 0, stderr: '' });
       expect(traces(other.client)).toBe(before);
@@ -97,14 +101,18 @@ s = socket.create_connection(("${lab.server.addresses.ipv4}", 8702)); print("del
       knock: { control: control.socket, secret: SECRET, intlen: PROTECTED_LENGTH },
     });
     await untilSays(program, 'delayed');
-    const waiting = await removeFilters(lab.client);
-    expect(waiting).toMatchObject({ status: 1, stdout: '' });
-    expect(waiting.stderr).toContain('1 connects are delayed or on their way');
-    await stop(program, 'SIGKILL');
     const working = await removeFilters(lab.client);
     expect(working).toMatchObject({ status: 1, stdout: '' });
     expect(working.stderr).toContain('a control process works in this network namespace: stop it first');
-    expect(traces(lab.client)).toBe(before);
     await control.stop();
+    const waiting = await removeFilters(lab.client);
+    expect(waiting).toMatchObject({ status: 1, stdout: '' });
+    expect(waiting.stderr).toContain('1 connects are delayed or on their way');
+    expect(traces(lab.client)).toBe(before);
+    await stop(program, 'SIGKILL');
+    expect(await removeFilters(lab.client)).toMatchObject({
+      status: 0,
+      stdout: 'The filters are removed.\n',
+    });
   });
 });

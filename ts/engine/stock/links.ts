@@ -25,8 +25,8 @@ import { EngineError } from '../engine.ts';
 const PRIORITY = 1;
 /** Ours alone, so that several programs can share the priority. */
 const FIRST_HANDLE = 0x6b6e6f63;
-const MOST_PREDECESSORS = 64;
-const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
+export const MOST_PREDECESSORS = 64;
+export const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
 
 const EINVAL = 22;
 const ENODEV = 19;
@@ -114,16 +114,10 @@ export class Links {
     }
   }
 
-  /**
-   * Leaves the filters in place, or with `purge` takes them away unless another engine works in this namespace: then it
-   * returns false. With `hooks`, what a predecessor may have made to hang them from goes too, where nothing else hangs.
-   */
-  close({ purge, hooks }: { readonly purge: boolean; readonly hooks: boolean }): boolean {
+  /** Leaves the filters in place, or with `purge` takes them away unless another engine works in this namespace. */
+  close(purge: boolean): void {
     try {
-      if (!purge) return true;
-      if (!flock(this.#lock, LOCK_EX)) return false;
-      for (const index of this.#covered) this.#uncover(index, hooks || this.#created.has(index));
-      return true;
+      if (purge && flock(this.#lock, LOCK_EX)) for (const index of this.#covered) this.#uncover(index);
     } finally {
       this.#release();
     }
@@ -162,8 +156,8 @@ export class Links {
     }
   }
 
-  #uncover(index: number, hook: boolean): void {
+  #uncover(index: number): void {
     const detached = DIRECTIONS.map((d) => detachFilter(filterPlace(index, d, this.#generation)));
-    if (detached.includes(true) && hook && countFilters(index) === 0) destroyHook(index);
+    if (detached.includes(true) && this.#created.has(index) && countFilters(index) === 0) destroyHook(index);
   }
 }

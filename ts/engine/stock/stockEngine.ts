@@ -260,24 +260,16 @@ export class StockEngine implements Engine {
    * Leaves the filters where they are, unless told to `purge`: sockets may still be armed or delayed, which only
    * the kernel knows, and without the filters their next SYN would be a plain one. An unused filter costs a branch a
    * packet, and the next engine takes it over. `purge` is for whoever knows that all such sockets are gone; it
-   * spares the filters too while another engine works in this network namespace, and returns false then. `hooks` is for
-   * whoever knows that a predecessor has made what the filters hang from. Guarded listeners keep their guards.
+   * spares the filters too while another engine works in this network namespace. Guarded listeners keep their guards.
    */
-  close({
-    purge = false,
-    hooks = false,
-  }: {
-    readonly purge?: boolean;
-    readonly hooks?: boolean;
-  } = {}): boolean {
+  close({ purge = false }: { readonly purge?: boolean } = {}): void {
     this.prompt.close();
     this.records.close();
-    const done = this.#links.close({ purge, hooks });
+    this.#links.close(purge);
     this.#sysctls.close();
     this.#guards.close();
     this.#firstSegments.close();
     this.#programs.close();
-    return done;
   }
 
   #expect(fd: number, ...wanted: readonly SocketPhase[]): SocketPhase {

@@ -42,7 +42,7 @@ function add(maps: Map<string, number>, fd: number): void {
 }
 
 /** Our maps among those of a program; the caller closes the descriptors. */
-function mapsOf(programId: number): Map<string, number> {
+export function mapsOf(programId: number): Map<string, number> {
   const maps = new Map<string, number>();
   const program = openProgram(programId);
   try {
