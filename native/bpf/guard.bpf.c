@@ -52,7 +52,7 @@ static __always_inline int carries_token(__u32 isn, __u32 tsval, const struct kn
 
 /* Without T all SYNs to a listener carry the same token, and nobody can tell a replay. */
 static __always_inline int may_come_again(__u32 isn, __u32 tsval, const struct knock_tuple *tuple, __u64 now) {
-  SLOTS struct knock_bearer bearer = {.since = now, .isn = isn, .tsval = tsval};
+  SLOTS struct knock_bearer bearer = {.since = now, .isn = unknown(isn), .tsval = unknown(tsval)};
 
   if (!knock_guard.refuse_replays || !tsval) return 1;
   __builtin_memcpy(bearer.source, tuple->source, sizeof(bearer.source));

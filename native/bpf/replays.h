@@ -37,7 +37,8 @@ __attribute__((noinline, weak)) int knock_is_replayed(const struct knock_bearer 
   struct knock_set *known = &tokens->set;
   struct knock_bearer *bearers = tokens->bearers;
   /* Nothing may be added to the lock's address on the way to them: the compiler may not start from there. */
-  asm volatile("" : "+r"(known), "+r"(bearers));
+  barrier_var(known);
+  barrier_var(bearers);
 
   bpf_spin_lock(&tokens->lock);
   const struct knock_bearer *first = &bearers[way_of(known->tags, tag)];

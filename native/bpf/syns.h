@@ -37,16 +37,18 @@ static __always_inline __u32 knock_tuple_hash(const struct knock_tuple *tuple) {
 /* The one entry of a set that may be the one with this tag: whoever asks compares it. Without branches: to whom has no
  * CAP_PERFMON, the verifier follows both sides of each, and allows no addition to a pointer of one number on one path and of
  * another on the next. */
-static __always_inline __u32 way_of(const __u32 tags[KNOCK_WAYS], __u32 tag) {
-  __u32 way = 0;
+static __always_inline __u64 way_of(const __u32 tags[KNOCK_WAYS], __u32 tag) {
+  __u64 way = 0;
 
 #pragma unroll
-  for (__u32 i = 1; i < KNOCK_WAYS; i++) {
+  for (__u64 i = 1; i < KNOCK_WAYS; i++) {
     __u64 borrow = (__u64)(tags[i] ^ tag) - 1;
     /* Or else the compiler sees the branch in this. */
-    asm volatile("" : "+r"(borrow));
-    way |= i & (__u32)(borrow >> 32);
+    barrier_var(borrow);
+    way |= i & borrow >> 32;
   }
+  /* What is masked last has its limit for all verifiers to see. */
+  barrier_var(way);
   return way % KNOCK_WAYS;
 }
 
