@@ -45,7 +45,19 @@ struct {
   __type(value, struct knock_note);
 } knock_notes_1 SEC(".maps");
 
+/* Until when an answer to a SYN whose TSval was changed may arrive, in jiffies: all other packets are let pass at once. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, __u64);
+} knock_echoes_1 SEC(".maps");
+
 _Static_assert(KNOCK_LAYOUT == 1, "rename the maps");
+
+/* A socket that has sent a SYN waits for no longer than this before it sends the next or gives up (TCP_RTO_MAX, 120 s), in
+ * jiffies at the highest HZ; with a lower one that is longer. */
+#define ANSWERED_WITHIN (121ULL * 1000)
 
 /* Headers of one packet. Offsets in tcp are from the start of the network header. */
 struct headers {
@@ -144,6 +156,12 @@ static __always_inline int replace_word(struct __sk_buff *skb, __u32 tcp, __u32 
   return bpf_l4_csum_replace(skb, tcp + 16, as_summed(old, field - tcp), as_summed(new, field - tcp), 4) ? -1 : 0;
 }
 
+static __always_inline __u64 *echoes(void) {
+  __u32 first = 0;
+
+  return bpf_map_lookup_elem(&knock_echoes_1, &first);
+}
+
 static __always_inline __u32 header_end(const struct headers *h) { return (h->tcp_fixed[12] >> 4) * 4; }
 
 static __always_inline int hold_back(struct knock_socket *mark, __u32 reason) {
@@ -175,6 +193,9 @@ static __always_inline int check_syn(struct __sk_buff *skb, struct knock_socket 
     if (!mark->seen && real - mark->tsval > ARMED_FOR) return hold_back(mark, KNOCK_REFUSED_OFFSET);
     /* On a VLAN or a bond the SYN passes twice, the second time with T in place. */
     if (real != mark->tsval) {
+      __u64 *until = echoes();
+      if (!until) return hold_back(mark, KNOCK_REFUSED_HEADERS);
+      *until = bpf_jiffies64() + ANSWERED_WITHIN;
       mark->real_tsval = real;
       if (replace_word(skb, tcp, field, real, mark->tsval)) return hold_back(mark, KNOCK_REFUSED_HEADERS);
     }
@@ -234,9 +255,10 @@ static __always_inline void restore_echo(struct __sk_buff *skb, const struct hea
 
 SEC("tc")
 int knock_ingress(struct __sk_buff *skb) {
+  const __u64 *until = echoes();
   struct headers h = {};
 
-  if (skb->len > HANDSHAKE_LONGEST) return TC_ACT_UNSPEC;
+  if (!until || *until < bpf_jiffies64() || skb->len > HANDSHAKE_LONGEST) return TC_ACT_UNSPEC;
   if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6)) return TC_ACT_UNSPEC;
   if (read_headers(skb, &h) || h.protocol != IPPROTO_TCP) return TC_ACT_UNSPEC;
   if ((h.tcp_fixed[TCP_FLAG_BYTE] & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK)) return TC_ACT_UNSPEC;

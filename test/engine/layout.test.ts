@@ -4,6 +4,7 @@ import { createEngine, kernelHasKnock } from '../../ts/engine/select.ts';
 import {
   decodeMark,
   decodeNote,
+  ECHOES_BYTES,
   EMPTY_MARK,
   encodeGuardConfig,
   encodeMark,
@@ -27,6 +28,7 @@ test('the codecs have the sizes that the kernel knows', () => {
   expect(sizes.map(({ name, valueSize }) => [name, valueSize])).toEqual([
     [MAPS.armed, MARK_BYTES],
     [MAPS.notes, NOTE_VALUE_BYTES],
+    [MAPS.echoes, ECHOES_BYTES],
     [MAPS.syns, SYNS_BYTES],
     [MAPS.tokens, TOKENS_BYTES],
     [MAPS.secrets, NAMED_BYTES],

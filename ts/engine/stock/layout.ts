@@ -7,6 +7,7 @@ import { NOTE_BYTES } from '../engine.ts';
 export const MAPS = {
   armed: 'knock_armed_1',
   notes: 'knock_notes_1',
+  echoes: 'knock_echoes_1',
   syns: 'knock_syns_1',
   tokens: 'knock_tokens_1',
   secrets: 'knock_secrets_1',
@@ -174,6 +175,9 @@ export function placeOfSyn(
 
 /** struct knock_tokens. */
 export const TOKENS_BYTES = 304;
+
+/** Of the map `echoes`. */
+export const ECHOES_BYTES = 8;
 
 /** struct knock_named: 0 as `until` is an empty slot. */
 export const NAMED_BYTES = 72;

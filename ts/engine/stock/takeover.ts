@@ -2,7 +2,15 @@ import { SysError } from '../../sys/error.ts';
 import { mapInfo, openMap, openProgram, programInfo } from '../../sys/libbpf.ts';
 import { close } from '../../sys/libc.ts';
 import type { Memory } from '../engine.ts';
-import { MAPS, MARK_BYTES, NAMED_BYTES, NOTE_VALUE_BYTES, SYNS_BYTES, TOKENS_BYTES } from './layout.ts';
+import {
+  ECHOES_BYTES,
+  MAPS,
+  MARK_BYTES,
+  NAMED_BYTES,
+  NOTE_VALUE_BYTES,
+  SYNS_BYTES,
+  TOKENS_BYTES,
+} from './layout.ts';
 import { predecessor, vacantGeneration } from './links.ts';
 import { COUNTS_BYTES, FOLLOWING_BYTES, LISTENER_BYTES } from './recordLayout.ts';
 
@@ -14,6 +22,7 @@ const RING_BUFFER = 27;
 const KINDS = new Map<string, { readonly type: number; readonly valueSize: number }>([
   [MAPS.armed, { type: SOCKET_STORAGE, valueSize: MARK_BYTES }],
   [MAPS.notes, { type: SOCKET_STORAGE, valueSize: NOTE_VALUE_BYTES }],
+  [MAPS.echoes, { type: ARRAY, valueSize: ECHOES_BYTES }],
   [MAPS.syns, { type: ARRAY, valueSize: SYNS_BYTES }],
   [MAPS.tokens, { type: ARRAY, valueSize: TOKENS_BYTES }],
   [MAPS.secrets, { type: ARRAY, valueSize: NAMED_BYTES }],
