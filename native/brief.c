@@ -25,7 +25,7 @@ static int alarm_signal(void) { return SIGRTMIN + 9; }
 static void wake(int number) { (void)number; }
 
 /* Its signal ends what the calling thread waits for in the kernel. */
-static int make_timer(timer_t *timer) {
+static int make_timer(timer_t *made) {
   /* Without SA_RESTART. */
   const struct sigaction action = {.sa_handler = wake};
   struct sigevent event;
@@ -38,21 +38,27 @@ static int make_timer(timer_t *timer) {
   sigemptyset(&signals);
   sigaddset(&signals, alarm_signal());
   if (sigaction(alarm_signal(), &action, NULL) < 0 || pthread_sigmask(SIG_UNBLOCK, &signals, NULL) != 0) return -errno;
-  return timer_create(CLOCK_MONOTONIC, &event, timer) < 0 ? -errno : 0;
+  return timer_create(CLOCK_MONOTONIC, &event, made) < 0 ? -errno : 0;
 }
 
 /* Again and again: the first signal may come before the wait begins. */
-static int wind(timer_t timer, long nanoseconds) {
+static int wind(timer_t which, long nanoseconds) {
   const struct timespec every = {.tv_nsec = nanoseconds};
   const struct itimerspec time = {every, every};
 
-  return timer_settime(timer, 0, &time, NULL) < 0 ? -errno : 0;
+  return timer_settime(which, 0, &time, NULL) < 0 ? -errno : 0;
+}
+
+static _Thread_local timer_t timer;
+/* The process; 0 as long as there is no timer. */
+static _Thread_local pid_t owner;
+
+void knk_brief_end(void) {
+  if (owner == getpid()) timer_delete(timer);
+  owner = 0;
 }
 
 int knk_connect_briefly(int fd, const void *address, int length) {
-  static _Thread_local timer_t timer;
-  static _Thread_local pid_t owner;
-
   /* A child of fork() has no timers. */
   if (owner != getpid()) {
     int made = make_timer(&timer);

@@ -5,5 +5,7 @@
 /* 0 or -errno, as connect() has it; -EINTR where it waited, which it may for a few milliseconds: the connect is under way
  * then. What needs no wait is done however long it takes. */
 int knk_connect_briefly(int fd, const void *address, int length);
+/* To be called by a thread that ends. */
+void knk_brief_end(void);
 
 #endif

@@ -4,6 +4,8 @@
 #define _GNU_SOURCE
 #include "channel.h"
 
+#include "calls.h"
+#include "handed.h"
 #include "prompt_addon.h"
 #include "readiness.h"
 #include "sys.h"
@@ -99,8 +101,10 @@ int knk_accept(int listener, struct ucred *identity)
     int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
         return -errno;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, identity, &size) == 0)
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, identity, &size) == 0) {
+        knk_handed_by(fd, identity->uid);
         return fd;
+    }
     int error = errno;
     close(fd);
     return -error;
@@ -123,8 +127,11 @@ int knk_receive(int fd, struct knk_datagram *datagram)
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
             continue;
         int sent = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        for (int i = 0; i < sent && datagram->count < KNK_MOST_DESCRIPTORS; i++)
-            memcpy(&datagram->descriptors[datagram->count++], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+        for (int i = 0; i < sent && datagram->count < KNK_MOST_DESCRIPTORS; i++) {
+            int *received = &datagram->descriptors[datagram->count++];
+            memcpy(received, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+            knk_handed_over(fd, *received);
+        }
     }
     return message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? -EMSGSIZE : (int)length;
 }

@@ -1,12 +1,13 @@
 #define _GNU_SOURCE
 #include "prompt.h"
 
+#include "closing.h"
 #include "crowds.h"
-#include "sequences.h"
+#include "hands.h"
+#include "prompt_hands.h"
 #include "sys.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -96,7 +97,7 @@ static bool admit(struct prompt *prompt, int fd, struct client client) {
   return true;
 }
 
-static void send_verdict(int client, uint8_t action, uint32_t log_level, const struct message_connect *message) {
+static struct message_verdict verdict_of(uint8_t action, uint32_t log_level, const struct message_connect *message) {
   struct message_verdict verdict = {
       .header = {.version = PROTOCOL_VERSION, .id = MESSAGE_VERDICT, .size = sizeof(verdict)},
       .action = action,
@@ -105,8 +106,7 @@ static void send_verdict(int client, uint8_t action, uint32_t log_level, const s
   };
 
   if (message) memcpy(verdict.peer, message->peer, sizeof(verdict.peer));
-  /* One that does not take its answer is found at its end. */
-  knk_send(client, &verdict, sizeof(verdict));
+  return verdict;
 }
 
 /* What is left to JavaScript: a client that is in the set, or not yet. */
@@ -135,10 +135,11 @@ static void describe(struct knk_left *left, int fd, const struct ucred *identity
   left->length = length;
 }
 
-/* The ISN that answers the datagram, or 0 where JavaScript has to answer. */
-static uint32_t arm(struct prompt *prompt, const struct message_connect *message, int fd, uint32_t *log_level,
+/* The ISN of the connect that was armed and answered, or 0 where JavaScript has to answer. */
+static uint32_t arm(struct prompt *prompt, const struct message_connect *message, struct client *client,
                     struct knk_left *left) {
   struct knk_question *asked = &prompt->asked;
+  struct client silent = {.state = SILENT, .identity = client->identity};
   struct knk_answer known;
 
   prompt->question = 0;
@@ -148,11 +149,17 @@ static uint32_t arm(struct prompt *prompt, const struct message_connect *message
     left->question = prompt->question = prompt->questions;
     return 0;
   }
-  uint32_t isn = knk_prompt_arm(&prompt->places, known.secret, message, fd, &left->begun);
-  *log_level = known.log_level;
+  /* First: whoever is answered is to be heard. */
+  bool here = left->client < prompt->room && prompt->clients[left->client].state == SILENT;
+  if (here || admit(prompt, left->client, silent)) {
+    struct message_verdict verdict = verdict_of(ACTION_PROCEED, known.log_level, message);
+    client->isn = knk_arm_for(client->identity.uid, &prompt->places, known.secret, message, client->socket,
+                              left->client, &verdict, &left->begun);
+  }
+  client->log_level = known.log_level;
   explicit_bzero(&known, sizeof(known));
   explicit_bzero(asked, sizeof(*asked));
-  return isn;
+  return client->isn;
 }
 
 /* False where JavaScript has to answer. */
@@ -162,14 +169,10 @@ static bool answer(struct prompt *prompt, const struct knk_datagram *datagram, s
   if (!message || datagram->count != 1) return false;
 
   client.socket = datagram->descriptors[0];
-  client.isn = arm(prompt, message, client.socket, &client.log_level, left);
+  if (!arm(prompt, message, &client, left)) return false;
   client.since = now();
-  if (!client.isn) return false;
-  bool known = left->client < prompt->room && prompt->clients[left->client].state == SILENT;
-  if (known) prompt->clients[left->client] = client;
-  else if (!admit(prompt, left->client, client)) return false;
+  prompt->clients[left->client] = client;
   prompt->answered++;
-  send_verdict(left->client, ACTION_PROCEED, client.log_level, message);
   /* A secret is in it. */
   explicit_bzero(datagram->data, (size_t)left->length);
   return true;
@@ -205,15 +208,6 @@ static int accept_some(struct prompt *prompt, int listener, int most, struct knk
   return result;
 }
 
-static bool went_well(const struct prompt *prompt, const struct client *client) {
-  struct knk_settlement settled = {.marks = prompt->places.marks, .isn = client->isn};
-
-  if (knk_settle(client->socket, &settled) != 0) return false;
-  if (settled.mark.phase != KNOCK_ARMED || settled.mark.isn != client->isn) return true;
-  bool slipped = settled.mark.seen == 0 && settled.state == TCP_ESTABLISHED;
-  return settled.mark.refused == KNOCK_REFUSED_NOT && !slipped;
-}
-
 /* False where JavaScript has to settle it. */
 static bool settle(struct prompt *prompt, const struct knk_datagram *datagram, struct knk_left *left) {
   struct client *client = &prompt->clients[left->client];
@@ -221,9 +215,12 @@ static bool settle(struct prompt *prompt, const struct knk_datagram *datagram, s
 
   if (left->length != (int)sizeof(*report) || datagram->count != 0) return false;
   if (report->header.version != PROTOCOL_VERSION || report->header.id != MESSAGE_REPORT) return false;
-  if (report->header.size != sizeof(*report) || !went_well(prompt, client)) return false;
-  if (knk_close_unless_lingering(client->socket) != 0) return false;
-  if (report->waits) send_verdict(left->client, ACTION_PASS, client->log_level, NULL);
+  if (report->header.size != sizeof(*report)) return false;
+  if (!knk_settle_for(client->identity.uid, &prompt->places, client->isn, client->socket)) return false;
+  if (report->waits) {
+    struct message_verdict passed = verdict_of(ACTION_PASS, client->log_level, NULL);
+    knk_send(left->client, &passed, sizeof(passed));
+  }
   /* It has nothing more to say, or else that is for JavaScript to hear. */
   client->state = SILENT;
   left->length = -EAGAIN;
@@ -281,6 +278,7 @@ struct prompt *knk_prompt_make(const struct knk_places *places) {
   struct prompt *prompt = calloc(1, sizeof(*prompt));
   if (!prompt) return NULL;
 
+  knk_hands_prepare();
   prompt->places = *places;
   prompt->lessons = knk_lessons_make();
   prompt->set = prompt->lessons ? epoll_create1(EPOLL_CLOEXEC) : -1;
@@ -317,12 +315,12 @@ uint64_t knk_prompt_answered(const struct prompt *prompt) { return prompt->answe
 
 void knk_prompt_close(struct prompt *prompt) {
   for (int fd = 0; fd < prompt->room; fd++) {
-    if (prompt->clients[fd].state == ANSWERED) knk_close_unless_lingering(prompt->clients[fd].socket);
+    if (prompt->clients[fd].state == ANSWERED) knk_release(prompt->clients[fd].socket);
     if (prompt->clients[fd].state != NOBODY) knk_hang_up(fd);
   }
   if (prompt->has_left) {
-    for (int i = 0; i < prompt->left.count; i++) knk_close_at_once(prompt->left.descriptors[i]);
-    if (prompt->left.answered) knk_close_unless_lingering(prompt->left.socket);
+    for (int i = 0; i < prompt->left.count; i++) knk_release(prompt->left.descriptors[i]);
+    if (prompt->left.answered) knk_release(prompt->left.socket);
     knk_hang_up(prompt->left.client);
   }
   knk_lessons_close(prompt->lessons);

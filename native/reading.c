@@ -1,16 +1,15 @@
 #define _GNU_SOURCE
 #include "reading.h"
 
+#include "handed.h"
+#include "threads.h"
+
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-enum { STACK = 128 * 1024 };
 
 struct reading {
   int file;
@@ -58,23 +57,6 @@ static void *run(void *argument) {
   return NULL;
 }
 
-/* Its signals are the main thread's. */
-static int start(struct reading *reading) {
-  pthread_attr_t attributes;
-  pthread_t thread;
-  sigset_t all, before;
-
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, STACK);
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  int error = pthread_create(&thread, &attributes, run, reading);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  pthread_attr_destroy(&attributes);
-  return -error;
-}
-
 int knk_read_later(int fd, int most) {
   int ends[2];
   struct reading *reading = most < 0 ? NULL : calloc(1, sizeof(*reading) + (size_t)most);
@@ -85,8 +67,11 @@ int knk_read_later(int fd, int most) {
     reading->file = fd;
     reading->result = ends[1];
     reading->most = (uint32_t)most;
-    failed = start(reading);
-    if (!failed) return ends[0];
+    failed = knk_thread(run, reading);
+    if (!failed) {
+      knk_handed_back(fd);
+      return ends[0];
+    }
     close(ends[0]);
     close(ends[1]);
   }

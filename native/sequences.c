@@ -343,6 +343,36 @@ int knk_arm(int fd, struct knk_arming *arming) {
   return write_mark(failed, arming->marks, fd, mark, BPF_ANY);
 }
 
+/* Connected, though no filter saw its SYN. */
+static bool slipped(const struct knock_socket *mark, uint32_t state) {
+  return mark->phase == KNOCK_ARMED && !mark->seen && !mark->refused && state == TCP_ESTABLISHED;
+}
+
+int knk_take_back(int fd, struct knk_return *taking) {
+  char *failed = taking->failed;
+  struct knock_socket mark;
+  uint32_t state, range;
+  int repair = 0;
+
+  TRY(read_mark(failed, taking->marks, fd, &mark));
+  if (!is_client(&mark)) return 0;
+  TRY(tcp_state(failed, fd, &state));
+  if (state != TCP_SYN_SENT && state != TCP_CLOSE && !slipped(&mark, state)) return 0;
+
+  const struct knk_forgotten forgotten = {mark.max_segment, mark.window_clamp, mark.quick_ack};
+  mark.phase = KNOCK_HOLD;
+  TRY(write_mark(failed, taking->marks, fd, &mark, BPF_ANY));
+  TRY(state == TCP_CLOSE ? forbid(failed, fd) : undo(failed, fd, &forgotten));
+  /* Also ends repair mode. 0: the kernel chooses the next connection's ISN itself. */
+  TRY(failing(failed, "setsockopt(TCP_REPAIR)", knk_write_isn(fd, 0)));
+  TRY(GET(IPPROTO_TCP, TCP_REPAIR, &repair));
+  if (repair) return KNK_STILL_IN_REPAIR;
+  TRY(port_range(failed, fd, &range));
+  if (range != mark.port_range) TRY(restore_port_range(failed, fd, mark.port_range));
+  int erased = map_call(BPF_MAP_DELETE_ELEM, taking->marks, &fd, NULL, 0);
+  return erased == -ENOENT ? 0 : failing(failed, "bpf_map_delete_elem", erased);
+}
+
 int knk_settle(int fd, struct knk_settlement *settlement) {
   char *failed = settlement->failed;
 

@@ -128,6 +128,19 @@ _Static_assert(sizeof(struct knk_settlement) == 96, "mirrored in ts/sys/sequence
 
 int knk_settle(int fd, struct knk_settlement *settlement);
 
+/* Takes a socket that was deferred or armed back to fresh: no port, no token, no repair mode. Resets a connection whose SYN
+ * left without its token. Until all of that is done the socket is on hold. Without effect on any other socket. */
+struct knk_return {
+  char failed[KNK_CALL_NAME];
+  int32_t marks;
+};
+_Static_assert(sizeof(struct knk_return) == 44, "mirrored in ts/sys/sequences.ts");
+
+/* The socket is in repair mode all the same, and on hold. */
+enum { KNK_STILL_IN_REPAIR = 1 };
+
+int knk_take_back(int fd, struct knk_return *taking);
+
 /* Makes the port of `source` that of the next connect(); knk_bind_port is for kernels before 6.3. */
 int knk_pin_port(int fd, struct knk_arming *arming);
 int knk_bind_port(int fd, struct knk_arming *arming);

@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "sys.h"
 
+#include "handed.h"
+
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
@@ -89,20 +91,16 @@ int knk_peek(int fd, void *bytes, int length) {
 
 int knk_socket(int family, int type, int protocol) { return or_errno(socket(family, type | SOCK_CLOEXEC, protocol)); }
 
-int knk_close(int fd) { return or_errno(close(fd)); }
+int knk_close(int fd) {
+  knk_handed_back(fd);
+  return or_errno(close(fd));
+}
 
 int knk_close_unless_lingering(int fd) {
   struct linger linger = {0};
 
   knk_getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
   return linger.l_onoff && linger.l_linger > 0 ? 1 : knk_close(fd);
-}
-
-int knk_close_at_once(int fd) {
-  int protocol = 0;
-
-  knk_getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, sizeof(protocol));
-  return protocol == IPPROTO_TCP ? knk_close_unless_lingering(fd) : 1;
 }
 
 static int set_tcp(int fd, int name, int value) { return knk_setsockopt(fd, IPPROTO_TCP, name, &value, sizeof(value)); }

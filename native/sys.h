@@ -1,55 +1,53 @@
-/* System calls for ts/sys/libc.ts, which reaches them through the FFI. Each returns -errno on failure, because the
- * FFI makes calls of its own between ours and a look at errno. None blocks, keeps state or allocates.
+/* System calls for ts/sys/libc.ts, which reaches those on sockets by way of native/calls.c, and the others through the FFI.
+ * Each returns -errno on failure, because the FFI makes calls of its own between ours and a look at errno. None keeps state or
+ * allocates, and none blocks, but for a socket whose lock somebody else holds.
  * connect and listen are the system calls themselves: in a program that libknockify.so is preloaded into, its
  * wrappers of the C library's functions would protect the socket once more, by other settings. */
 #ifndef KNOCKIFY_SYS_H
 #define KNOCKIFY_SYS_H
 
-#include <node_api.h>
 #include <stdint.h>
 
 #define KNK_EXPORT __attribute__((visibility("default")))
 
 /* 0. */
-KNK_EXPORT int knk_setsockopt(int fd, int level, int name, const void *value, int length);
+int knk_setsockopt(int fd, int level, int name, const void *value, int length);
 /* Bytes written to `value`. */
-KNK_EXPORT int knk_getsockopt(int fd, int level, int name, void *value, int length);
+int knk_getsockopt(int fd, int level, int name, void *value, int length);
 
 /* 0. Blocks if the socket does and the connection is neither deferred nor immediate. */
-KNK_EXPORT int knk_connect(int fd, const void *address, int length);
+int knk_connect(int fd, const void *address, int length);
 /* connect(AF_UNSPEC): back to an unconnected socket. 0. */
-KNK_EXPORT int knk_disconnect(int fd);
-KNK_EXPORT int knk_listen(int fd, int backlog);
-KNK_EXPORT int knk_bind(int fd, const void *address, int length);
+int knk_disconnect(int fd);
+int knk_listen(int fd, int backlog);
+int knk_bind(int fd, const void *address, int length);
 /* Bytes written to `address`. */
-KNK_EXPORT int knk_getsockname(int fd, void *address, int length);
+int knk_getsockname(int fd, void *address, int length);
 /* Bytes written to `address`. */
-KNK_EXPORT int knk_getpeername(int fd, void *address, int length);
+int knk_getpeername(int fd, void *address, int length);
 /* Bytes sent, without waiting and without SIGPIPE. */
-KNK_EXPORT int knk_send(int fd, const void *bytes, int length);
+int knk_send(int fd, const void *bytes, int length);
 /* Whether the socket has a filter: 0 for none, the number of instructions of a classic BPF program, -EACCES for an
  * eBPF program. */
-KNK_EXPORT int knk_socket_filter(int fd);
+int knk_socket_filter(int fd);
 /* Lets no packet through to the socket. */
-KNK_EXPORT int knk_drop_all(int fd);
+int knk_drop_all(int fd);
 /* 1 where that is in force. */
-KNK_EXPORT int knk_drops_all(int fd);
+int knk_drops_all(int fd);
 /* Bytes read without consuming them and without waiting; 0 at end of stream. */
-KNK_EXPORT int knk_peek(int fd, void *bytes, int length);
-KNK_EXPORT int knk_socket(int family, int type, int protocol);
-KNK_EXPORT int knk_close(int fd);
+int knk_peek(int fd, void *bytes, int length);
+int knk_socket(int family, int type, int protocol);
+/* Of what was not handed over, or is known to be a TCP socket. */
+int knk_close(int fd);
 /* 1, and nothing done, for a TCP socket with SO_LINGER: its last close() blocks. */
 int knk_close_unless_lingering(int fd);
-/* The same for whatever was handed over: 1 also for all that is no TCP socket. A file system in user space may take its
- * time, and a Unix socket takes with it what is in its queue. */
-int knk_close_at_once(int fd);
 
 /* Makes `isn` the sequence number that the next connect() of an unconnected socket starts with; 0 lets the kernel
  * choose again. Enters and leaves repair mode in one go, whatever fails, and gives SO_REUSEADDR its value back,
  * which leaving repair mode clears. */
-KNK_EXPORT int knk_write_isn(int fd, uint32_t isn);
+int knk_write_isn(int fd, uint32_t isn);
 /* Reads RCV.NXT of a connected socket by way of repair mode, with the same care. */
-KNK_EXPORT int knk_read_receive_sequence(int fd, uint32_t *sequence);
+int knk_read_receive_sequence(int fd, uint32_t *sequence);
 
 /* Takes (LOCK_SH) or upgrades to (LOCK_EX) an advisory lock on the file, without waiting. */
 KNK_EXPORT int knk_flock(int fd, int operation);
@@ -83,8 +81,5 @@ KNK_EXPORT int knk_harden(void);
 /* Tells a service manager of `state` (sd_notify(3)): a datagram to the Unix socket at `path`, '@' first if it is an
  * abstract one, with up to 16 descriptors for it to store. */
 KNK_EXPORT int knk_notify(const char *path, const void *state, int length, const int32_t *descriptors, int count);
-
-/* Makes what ts/sys reaches without the FFI properties of `exports`. In native/calls.c. */
-void knk_export_calls(napi_env env, napi_value exports);
 
 #endif

@@ -1,5 +1,5 @@
 /* A file system in user space that answers when it likes, which is never: `DIRECTORY COMMAND...` mounts it there and runs the
- * command, and with that it ends. Every name is that of a regular file of mode 0600, of user and group 65534. What an open file
+ * command, and with that it ends; at SIGUSR1 it lets go of whoever hangs, and answers nobody any more. Every name is that of a regular file of mode 0600, of user and group 65534. What an open file
  * hangs in goes by its name: `stat...`, `read...`, `direct...` (reads past the page cache), `flush...` (closes, but for those of
  * the command). All hold "KNOCK_SECRET=fine\n".
  *
@@ -137,6 +137,11 @@ static void end(int number) {
   kill(command, SIGKILL);
 }
 
+static void let_go(int number) {
+  (void)number;
+  kill(server, SIGKILL);
+}
+
 static int fail(const char *what) {
   perror(what);
   return 2;
@@ -164,6 +169,7 @@ int main(int argc, char **argv) {
     signal(SIGTERM, SIG_DFL);
     serve(device);
   }
+  signal(SIGUSR1, let_go);
   /* Whoever still waits when the server is gone gets an error. */
   close(device);
   int status = 0;

@@ -1,4 +1,3 @@
-import { close as closeLater } from 'node:fs';
 import { addon } from './addon.ts';
 import { checked } from './error.ts';
 
@@ -12,7 +11,7 @@ interface Native {
   add(fd: number, writable: boolean): number;
   remove(fd: number): number;
   close(fd: number): number;
-  closeAtOnce(fd: number): number;
+  release(fd: number): number;
   hangUp(fd: number): number;
 }
 
@@ -121,7 +120,7 @@ export function close(fd: number): void {
  * of a file system in user space), and another thread has to wait.
  */
 export function release(fd: number): void {
-  if (checked('close', native.closeAtOnce(fd)) !== 0) closeLater(fd, () => {});
+  native.release(fd);
 }
 
 const nowhere = Buffer.alloc(0);

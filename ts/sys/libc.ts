@@ -1,3 +1,4 @@
+import { addon } from './addon.ts';
 import { artefact } from './artefacts.ts';
 import { checked } from './error.ts';
 import { library } from './foreign.ts';
@@ -12,22 +13,29 @@ const REMEDIES: Partial<Record<OptionName, Readonly<Record<number, string>>>> = 
   TCP_REPAIR: { 1: 'needs CAP_NET_ADMIN in this network namespace' },
 };
 
+interface Calls {
+  socket(family: number, type: number, protocol: number): number;
+  close(fd: number): number;
+  setsockopt(fd: number, level: number, name: number, value: Uint8Array): number;
+  getsockopt(fd: number, level: number, name: number, value: Uint8Array): number;
+  tcpConnect(fd: number, sockaddr: Uint8Array): number;
+  disconnect(fd: number): number;
+  bind(fd: number, sockaddr: Uint8Array): number;
+  getsockname(fd: number, sockaddr: Uint8Array): number;
+  getpeername(fd: number, sockaddr: Uint8Array): number;
+  socketFilter(fd: number): number;
+  dropAll(fd: number): number;
+  dropsAll(fd: number): number;
+  peek(fd: number, bytes: Uint8Array): number;
+  writeIsn(fd: number, isn: number): number;
+  readReceiveSequence(fd: number, sequence: Uint8Array): number;
+  handsBehind(): number;
+}
+
+/** Not by way of the FFI: whoever handed a socket over may have its calls take as long as he likes (native/hands.h). */
+const calls = addon as Calls;
+
 const native = library(artefact('knockify_native.node'), {
-  knk_setsockopt: ['int', ['int', 'int', 'int', 'pointer', 'int']],
-  knk_getsockopt: ['int', ['int', 'int', 'int', 'pointer', 'int']],
-  knk_connect: ['int', ['int', 'pointer', 'int']],
-  knk_disconnect: ['int', ['int']],
-  knk_bind: ['int', ['int', 'pointer', 'int']],
-  knk_getsockname: ['int', ['int', 'pointer', 'int']],
-  knk_getpeername: ['int', ['int', 'pointer', 'int']],
-  knk_socket_filter: ['int', ['int']],
-  knk_drop_all: ['int', ['int']],
-  knk_drops_all: ['int', ['int']],
-  knk_peek: ['int', ['int', 'pointer', 'int']],
-  knk_socket: ['int', ['int', 'int', 'int']],
-  knk_close: ['int', ['int']],
-  knk_write_isn: ['int', ['int', 'uint32']],
-  knk_read_receive_sequence: ['int', ['int', 'pointer']],
   knk_flock: ['int', ['int', 'int']],
   knk_links_open: ['int', []],
   knk_links_drain: ['int', ['int', 'pointer', 'int']],
@@ -37,7 +45,7 @@ const native = library(artefact('knockify_native.node'), {
 
 export function setBytes(fd: number, option: OptionName, value: Uint8Array): void {
   const [level, name] = OPTION[option];
-  const result = native.knk_setsockopt(fd, level, name, value, value.length);
+  const result = calls.setsockopt(fd, level, name, value);
   checked(`setsockopt(${option})`, result, REMEDIES[option]?.[-result]);
 }
 
@@ -52,7 +60,7 @@ export function setInt(fd: number, option: OptionName, value: number): void {
 export function getBytes(fd: number, option: OptionName, size: number): Buffer {
   const [level, name] = OPTION[option];
   const value = Buffer.alloc(size);
-  const length = native.knk_getsockopt(fd, level, name, value, size);
+  const length = calls.getsockopt(fd, level, name, value);
   return value.subarray(0, checked(`getsockopt(${option})`, length, REMEDIES[option]?.[-length]));
 }
 
@@ -63,28 +71,28 @@ export function getUint(fd: number, option: OptionName): number {
 
 /** 0 or the errno: what a connect() that failed means is for the caller. */
 export function connect(fd: number, sockaddr: Uint8Array): number {
-  return Math.abs(native.knk_connect(fd, sockaddr, sockaddr.length));
+  return Math.abs(calls.tcpConnect(fd, sockaddr));
 }
 
 /** connect(AF_UNSPEC). Leaves ECONNRESET in SO_ERROR where a connection had begun. */
 export function disconnect(fd: number): void {
-  checked('connect(AF_UNSPEC)', native.knk_disconnect(fd));
+  checked('connect(AF_UNSPEC)', calls.disconnect(fd));
 }
 
 export function bind(fd: number, sockaddr: Uint8Array): void {
-  checked('bind', native.knk_bind(fd, sockaddr, sockaddr.length));
+  checked('bind', calls.bind(fd, sockaddr));
 }
 
 /** The bytes of a `struct sockaddr_in` or `sockaddr_in6`. */
 export function getsockname(fd: number): Buffer {
   const address = Buffer.alloc(128);
-  return address.subarray(0, checked('getsockname', native.knk_getsockname(fd, address, address.length)));
+  return address.subarray(0, checked('getsockname', calls.getsockname(fd, address)));
 }
 
 /** The same for the other end; undefined on a socket that is not connected (any more). */
 export function getpeername(fd: number): Buffer | undefined {
   const address = Buffer.alloc(128);
-  const length = native.knk_getpeername(fd, address, address.length);
+  const length = calls.getpeername(fd, address);
   return length === -ENOTCONN ? undefined : address.subarray(0, checked('getpeername', length));
 }
 
@@ -92,18 +100,18 @@ const ENOTCONN = 107;
 
 /** What kind of filter (SO_ATTACH_FILTER, SO_ATTACH_BPF) is on the socket. Whose it is the kernel doesn't say. */
 export function socketFilter(fd: number): 'none' | 'classic' | 'bpf' {
-  const found = native.knk_socket_filter(fd);
+  const found = calls.socketFilter(fd);
   if (found === -EACCES) return 'bpf';
   return checked('getsockopt(SO_GET_FILTER)', found) === 0 ? 'none' : 'classic';
 }
 
 /** A classic socket filter that lets no packet through. */
 export function dropAll(fd: number): void {
-  checked('setsockopt(SO_ATTACH_FILTER)', native.knk_drop_all(fd));
+  checked('setsockopt(SO_ATTACH_FILTER)', calls.dropAll(fd));
 }
 
 export function dropsAll(fd: number): boolean {
-  return native.knk_drops_all(fd) === 1;
+  return checked('getsockopt(SO_GET_FILTER)', calls.dropsAll(fd)) === 1;
 }
 
 const EACCES = 13;
@@ -111,30 +119,30 @@ const EACCES = 13;
 /** What has arrived, up to `length` bytes, without consuming it and without waiting. */
 export function peek(fd: number, length: number): Buffer {
   const bytes = Buffer.alloc(length);
-  const got = native.knk_peek(fd, bytes, length);
+  const got = calls.peek(fd, bytes);
   return got === -EAGAIN ? bytes.subarray(0, 0) : bytes.subarray(0, checked('recv(MSG_PEEK)', got));
 }
 
 const EAGAIN = 11;
 
 export function socket(family: number, type: number, protocol: number): number {
-  return checked('socket', native.knk_socket(family, type, protocol));
+  return checked('socket', calls.socket(family, type, protocol));
 }
 
 export function close(fd: number): void {
-  checked('close', native.knk_close(fd));
+  checked('close', calls.close(fd));
 }
 
 /** Sets the ISN of an unconnected socket's next connect(); 0 leaves the choice to the kernel. */
 export function writeIsn(fd: number, isn: number): void {
-  const result = native.knk_write_isn(fd, isn);
+  const result = calls.writeIsn(fd, isn | 0);
   checked('setsockopt(TCP_REPAIR)', result, REMEDIES.TCP_REPAIR?.[-result]);
 }
 
 /** RCV.NXT of a connected socket. */
 export function readReceiveSequence(fd: number): number {
   const sequence = Buffer.alloc(4);
-  const result = native.knk_read_receive_sequence(fd, sequence);
+  const result = calls.readReceiveSequence(fd, sequence);
   checked('getsockopt(TCP_QUEUE_SEQ)', result, REMEDIES.TCP_REPAIR?.[-result]);
   return sequence.readUInt32LE();
 }
@@ -180,4 +188,9 @@ export function interfaces(): number[] {
 /** Number of filters on both sides of an interface's clsact queueing discipline. */
 export function countFilters(index: number): number {
   return checked('RTM_GETTFILTER', native.knk_count_filters(index));
+}
+
+/** What the engine lent them must stay open as long as hands are behind: native/hands.h. */
+export function handsAreBehind(): boolean {
+  return calls.handsBehind() > 0;
 }

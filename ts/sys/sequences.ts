@@ -1,5 +1,5 @@
 import { addon } from './addon.ts';
-import { SysError } from './error.ts';
+import { failure } from './error.ts';
 
 /**
  * The system calls of a stealth connect, many in one go: native/sequences.h tells what each sequence does, and its
@@ -19,6 +19,7 @@ interface Native {
   readonly stopListening: Sequence;
   readonly prepare: Sequence;
   readonly arm: Sequence;
+  readonly takeBack: Sequence;
   readonly settle: Sequence;
   readonly pinPort: Sequence;
   readonly bindPort: Sequence;
@@ -36,9 +37,9 @@ function done(result: number, frame: Buffer): number {
   if (result >= 0) return result;
   const operation = frame.toString('latin1', 0, Math.min(NAME_BYTES, frame.indexOf(0)));
   const unprivileged = result === -EPERM && operation.includes('TCP_REPAIR');
-  throw new SysError(
+  throw failure(
     operation,
-    -result,
+    result,
     unprivileged ? 'needs CAP_NET_ADMIN in this network namespace' : undefined,
   );
 }
@@ -214,6 +215,18 @@ export function arm(fd: number, marks: number, mark: Uint8Array, source: Uint8Ar
   writeSource(source);
   arming.set(mark, ARMING.mark);
   done(native.arm(fd, arming), arming);
+}
+
+const taking = Buffer.alloc(44);
+const TAKING = { marks: 40 } as const;
+
+/**
+ * Takes a socket that was deferred or armed back to fresh, or resets its connection if the SYN left without its token. False
+ * where the socket is in repair mode all the same, and on hold.
+ */
+export function takeBack(fd: number, marks: number): boolean {
+  taking.writeInt32LE(marks, TAKING.marks);
+  return done(native.takeBack(fd, taking), taking) === 0;
 }
 
 /**

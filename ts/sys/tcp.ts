@@ -20,9 +20,11 @@ interface Native {
 
 const native = addon as Native;
 
+const SOCK_NONBLOCK = 0o4000;
+
 /** A non-blocking TCP socket. */
 export function socket(family: number): number {
-  return checked('socket', native.socket(family, SOCK_STREAM, IPPROTO_TCP));
+  return checked('socket', native.socket(family, SOCK_STREAM | SOCK_NONBLOCK, IPPROTO_TCP));
 }
 
 export function bind(fd: number, sockaddr: Uint8Array): void {

@@ -1,4 +1,4 @@
-import { deleteStorage, readStorage, writeStorage } from '../../sys/libbpf.ts';
+import { readStorage, writeStorage } from '../../sys/libbpf.ts';
 import { decodeMark, EMPTY_MARK, encodeMark, MARK_BYTES, type Mark } from './layout.ts';
 
 /** What the BPF programs know of sockets. A mark belongs to the socket and goes with it. */
@@ -18,9 +18,5 @@ export class Marks {
   /** Replaces the mark as a whole: the programs see the old one or the new one. */
   write(fd: number, mark: Partial<Mark>): void {
     writeStorage(this.map, fd, encodeMark({ ...EMPTY_MARK, ...mark }));
-  }
-
-  erase(fd: number): void {
-    deleteStorage(this.map, fd);
   }
 }

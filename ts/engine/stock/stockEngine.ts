@@ -6,18 +6,17 @@ import {
   readStorage,
   writeStorage,
 } from '../../sys/libbpf.ts';
-import { close, getUint, writeIsn } from '../../sys/libc.ts';
+import { close, handsAreBehind } from '../../sys/libc.ts';
 import { Prompt } from '../../sys/prompt.ts';
 import {
   arm,
-  forbidDeferral,
   look,
   type Preparation,
   prepare,
   type Sources,
   settle,
   stopListening,
-  undoDeferral,
+  takeBack,
 } from '../../sys/sequences.ts';
 import { blackholeError, explained, notDelayedError } from '../deferral.ts';
 import {
@@ -32,7 +31,7 @@ import {
   type Sight,
   type SocketPhase,
 } from '../engine.ts';
-import { assertTcpSocket, ownNamespace, TCP_STATE, tcpState } from '../socket.ts';
+import { assertTcpSocket, ownNamespace, TCP_STATE } from '../socket.ts';
 import { Sysctls } from '../sysctls.ts';
 import { currentToken } from './arming.ts';
 import { FirstSegments } from './firstSegments.ts';
@@ -51,7 +50,6 @@ import {
 } from './layout.ts';
 import { Links } from './links.ts';
 import { Marks } from './marks.ts';
-import { restorePortRange } from './port.ts';
 import { KernelRecords } from './records.ts';
 import { KernelSlots } from './secretSlots.ts';
 import { bequeath, inherit } from './takeover.ts';
@@ -211,11 +209,7 @@ export class StockEngine implements Engine {
 
   /** Without effect on a fresh socket that was never marked, and on one that is connected as it should be or listens. */
   release(fd: number): void {
-    const mark = this.#marks.read(fd);
-    if (!isClient(mark)) return;
-    const state = tcpState(fd);
-    const unconnected = state === TCP_STATE.synSent || state === TCP_STATE.close;
-    if (unconnected || slippedBy(mark, state)) this.#release(fd, mark, state);
+    if (!takeBack(fd, this.#marks.map)) throw new EngineError('the socket is still in repair mode');
   }
 
   guard(fd: number, protection: Protection, previous = protection): void {
@@ -269,7 +263,8 @@ export class StockEngine implements Engine {
     this.#sysctls.close();
     this.#guards.close();
     this.#firstSegments.close();
-    this.#programs.close();
+    // Whoever gets loose goes by the marks.
+    if (!handsAreBehind()) this.#programs.close();
   }
 
   #expect(fd: number, ...wanted: readonly SocketPhase[]): SocketPhase {
@@ -298,16 +293,5 @@ export class StockEngine implements Engine {
         throw unexpected(phaseOf(prepared.state, decodeMark(prepared.mark)), wanted);
       this.#links.follow();
     }
-  }
-
-  #release(fd: number, mark: Mark, state: number): void {
-    this.#marks.write(fd, { ...mark, phase: PHASE.hold });
-    if (state === TCP_STATE.close) forbidDeferral(fd);
-    else undoDeferral(fd, mark);
-    // Also ends repair mode. 0: the kernel chooses the next connection's ISN itself.
-    writeIsn(fd, 0);
-    if (getUint(fd, 'TCP_REPAIR') !== 0) throw new EngineError('the socket is still in repair mode');
-    restorePortRange(fd, mark.portRange);
-    this.#marks.erase(fd);
   }
 }

@@ -1,0 +1,126 @@
+#define _GNU_SOURCE
+#include "closing.h"
+
+#include "handed.h"
+#include "threads.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+enum { MOST_OF_A_USER = 4, MOST = 128, MOST_IDLE = 1 };
+
+struct closing {
+  struct closing *next;
+  /* Among those that a thread is called for. */
+  struct closing *next_given;
+  uid_t uid;
+  int fd;
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t called = PTHREAD_COND_INITIALIZER;
+/* Those that wait, oldest first; those that are being closed, and those of them that a thread is to take yet. */
+static struct closing *waiting, *begun, *given;
+static int threads, idle;
+
+static void append(struct closing *one) {
+  struct closing **link = &waiting;
+
+  while (*link) link = &(*link)->next;
+  *link = one;
+}
+
+static bool may_begin(uid_t uid) {
+  int of_user = 0;
+
+  for (const struct closing *one = begun; one; one = one->next) of_user += one->uid == uid;
+  return of_user < MOST_OF_A_USER;
+}
+
+/* The first whose turn it is; NULL if there is none. */
+static struct closing *begin(void) {
+  for (struct closing **link = &waiting; *link; link = &(*link)->next) {
+    struct closing *one = *link;
+    if (!may_begin(one->uid)) continue;
+    *link = one->next;
+    one->next = begun;
+    begun = one;
+    return one;
+  }
+  return NULL;
+}
+
+static void end(const struct closing *one) {
+  struct closing **link = &begun;
+
+  while (*link != one) link = &(*link)->next;
+  *link = one->next;
+}
+
+/* The next, sooner or later; NULL where there are enough threads that wait. */
+static struct closing *next(void) {
+  struct closing *one = begin();
+  if (one || idle >= MOST_IDLE) return one;
+
+  idle++;
+  while (!given) pthread_cond_wait(&called, &mutex);
+  one = given;
+  given = one->next_given;
+  return one;
+}
+
+static void *serve(void *argument) {
+  struct closing *one = argument;
+
+  prctl(PR_SET_NAME, "knockify-close");
+  while (one) {
+    close(one->fd);
+    pthread_mutex_lock(&mutex);
+    end(one);
+    free(one);
+    one = next();
+    threads -= one ? 0 : 1;
+    pthread_mutex_unlock(&mutex);
+  }
+  return NULL;
+}
+
+/* False where there can be no thread for it. */
+static bool give(struct closing *one) {
+  if (idle == 0) {
+    if (threads >= MOST || knk_thread(serve, one) < 0) return false;
+    threads++;
+    return true;
+  }
+  idle--;
+  one->next_given = given;
+  given = one;
+  pthread_cond_signal(&called);
+  return true;
+}
+
+void knk_release(int fd) {
+  uid_t uid;
+  struct closing *one = knk_is_handed(fd, &uid) ? calloc(1, sizeof(*one)) : NULL;
+
+  knk_handed_back(fd);
+  if (!one) {
+    close(fd);
+    return;
+  }
+  one->uid = uid;
+  one->fd = fd;
+  pthread_mutex_lock(&mutex);
+  append(one);
+  one = begin();
+  if (one && !give(one)) {
+    /* Whoever is done with another goes on with it, or the next release does. */
+    end(one);
+    one->next = waiting;
+    waiting = one;
+  }
+  pthread_mutex_unlock(&mutex);
+}

@@ -1,0 +1,10 @@
+/* Closing what clients have handed over: it may take as long as somebody else likes (a socket with SO_LINGER, a file of a
+ * file system in user space), and a Unix socket takes with it what is in its queue. */
+#ifndef KNOCKIFY_CLOSING_H
+#define KNOCKIFY_CLOSING_H
+
+/* Has a descriptor that was handed over closed soon, by another thread. Of a user's there are only so many that are being closed
+ * at a time; others wait until one of them is. Any other descriptor is closed at once. */
+void knk_release(int fd);
+
+#endif
