@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { encode } from '../../ts/spec/codec.ts';
+import { isKilled } from '../../ts/sys/process.ts';
 import { sockaddrOf } from '../control/sockaddrs.ts';
 import { capturing } from './capture.ts';
 import { type Control, startControl } from './control.ts';
@@ -237,3 +238,25 @@ test('a connect whose socket is locked midway is taken back when it is let go of
   }
   await isAsBefore(control, before);
 });
+
+test.each(['SIGTERM', 'SIGKILL'] as const)(
+  'a control process with hands behind makes room for the next: %s',
+  {
+    timeout: 120_000,
+  },
+  async (signal) => {
+    const control = await startControl(lab, lab.client, { arguments: ['--mode', '0666'] });
+    const locking = startLocking('connect', NOBODY, control);
+    try {
+      await untilSays(locking, 'answered', 25_000);
+      process.kill(control.program.pid, signal);
+      await until('it to end', () => isKilled(control.program.pid));
+      const next = await startControl(lab, lab.client, { socket: control.socket });
+      await isServed(next);
+      await next.stop();
+    } finally {
+      await stop(locking);
+    }
+    await control.stop();
+  },
+);

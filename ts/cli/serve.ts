@@ -13,8 +13,8 @@ import { createEngine, type EngineChoice } from '../engine/select.ts';
 import type { FollowedEvent } from '../spec/status.ts';
 import * as channel from '../sys/channel.ts';
 import { SysError } from '../sys/error.ts';
-import { getsockname, getUint } from '../sys/libc.ts';
-import { type HandedOver, handedOver, harden, notify, unblock } from '../sys/process.ts';
+import { getBytes, getsockname, getUint } from '../sys/libc.ts';
+import { type HandedOver, handedOver, harden, isKilled, notify, unblock } from '../sys/process.ts';
 import type { ControlOptions } from './control.ts';
 import { ENGINE } from './environment.ts';
 import { makeFolder } from './folder.ts';
@@ -32,18 +32,32 @@ function idOf(kind: 'user' | 'group', name: string, option: string): number {
   return Number(id);
 }
 
-/** A socket file whose owner is gone is in the way; one that answers is another control process. */
+/** Whether a process serves the Unix socket. One that was killed with hands behind keeps it open until they get loose. */
+function isServed(path: string): boolean {
+  let fd: number;
+  try {
+    fd = channel.connect(path);
+  } catch (error) {
+    if (error instanceof SysError && error.code === 'ECONNREFUSED') return false;
+    throw error;
+  }
+  const pid = getBytes(fd, 'SO_PEERCRED', PEER_BYTES).readInt32LE();
+  channel.close(fd);
+  return !isKilled(pid);
+}
+
+/** A socket file whose owner is gone is in the way; one that is served is another control process's. */
 function clearStale(path: string): void {
   if (!existsSync(path)) return;
-  try {
-    channel.close(channel.connect(path));
-  } catch (error) {
-    if (!(error instanceof SysError) || error.code !== 'ECONNREFUSED') throw error;
-    unlinkSync(path);
-    return;
-  }
-  throw new ConfigError(`another control process serves ${path}: stop it, or give this one another --socket`);
+  if (isServed(path))
+    throw new ConfigError(
+      `another control process serves ${path}: stop it, or give this one another --socket`,
+    );
+  unlinkSync(path);
 }
+
+/** sizeof(struct ucred). */
+const PEER_BYTES = 12;
 
 /** The socket that a service manager listens on for us. */
 const ACTIVATED = 'knockify.socket';

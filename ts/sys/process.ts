@@ -36,6 +36,15 @@ export function programOf(pid: number): string {
   }
 }
 
+/** Killed, though a thread of it still waits in the kernel. False where /proc doesn't tell. */
+export function isKilled(pid: number): boolean {
+  try {
+    return /\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A descriptor that the service manager passed to this process, and the name it goes by. */
