@@ -52,7 +52,7 @@ export function vacantGeneration(): number {
     if (predecessor(generation) === undefined) return generation;
   }
   throw new EngineError(
-    `${MOST_PREDECESSORS} control processes left their filters behind; remove them with "tc qdisc del dev … clsact" or run the control process with CAP_SYS_ADMIN once`,
+    `${MOST_PREDECESSORS} control processes left their filters behind; as root, run: knockify control --remove-filters`,
   );
 }
 
