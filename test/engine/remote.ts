@@ -7,6 +7,7 @@ import { parseAddress } from '../../ts/stealth/address.ts';
 import { destinationOf } from '../../ts/stealth/destination.ts';
 import { AF_INET, AF_INET6 } from '../../ts/sys/libc.ts';
 import type { Family, Host } from '../lab/netns.ts';
+import { patient } from '../lab/slowness.ts';
 import type { Targets } from './worker.ts';
 
 type Remote<T> = {
@@ -129,7 +130,7 @@ export async function startGuarded(
 export async function eventually<T>(
   look: () => Promise<T | undefined>,
   what: string,
-  timeout = 8_000,
+  timeout = patient(8_000),
 ): Promise<T> {
   for (const deadline = Date.now() + timeout; ; await sleep(10)) {
     const seen = await look();
