@@ -246,6 +246,17 @@ describe('a hidden server', () => {
   );
 
   test(
+    'hides again after the service was stopped, which takes its filters along',
+    async () => {
+      await succeed('systemctl stop knockify.socket knockify.service');
+      expect(await succeed('tc qdisc show')).not.toContain('clsact');
+      await succeed('systemctl start knockify.socket');
+      await expectHidden();
+    },
+    STEP,
+  );
+
+  test(
     'is an ordinary one after removal, which leaves nothing',
     async () => {
       await succeed(commands('Remove'));
