@@ -33,18 +33,18 @@ static void append(struct closing *one) {
   *link = one;
 }
 
-static bool may_begin(uid_t uid) {
+static int count(const struct closing *list, uid_t uid) {
   int of_user = 0;
 
-  for (const struct closing *one = begun; one; one = one->next) of_user += one->uid == uid;
-  return of_user < MOST_OF_A_USER;
+  for (; list; list = list->next) of_user += list->uid == uid;
+  return of_user;
 }
 
 /* The first whose turn it is; NULL if there is none. */
 static struct closing *begin(void) {
   for (struct closing **link = &waiting; *link; link = &(*link)->next) {
     struct closing *one = *link;
-    if (!may_begin(one->uid)) continue;
+    if (count(begun, one->uid) >= MOST_OF_A_USER) continue;
     *link = one->next;
     one->next = begun;
     begun = one;
@@ -100,6 +100,13 @@ static bool give(struct closing *one) {
   given = one;
   pthread_cond_signal(&called);
   return true;
+}
+
+int knk_releasing(uid_t uid) {
+  pthread_mutex_lock(&mutex);
+  int of_user = count(waiting, uid) + count(begun, uid);
+  pthread_mutex_unlock(&mutex);
+  return of_user;
 }
 
 void knk_release(int fd) {

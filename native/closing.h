@@ -3,8 +3,12 @@
 #ifndef KNOCKIFY_CLOSING_H
 #define KNOCKIFY_CLOSING_H
 
+#include <sys/types.h>
+
 /* Has a descriptor that was handed over closed soon, by another thread. Of a user's there are only so many that are being closed
  * at a time; others wait until one of them is. Any other descriptor is closed at once. */
 void knk_release(int fd);
+/* How many of a user's descriptors are not closed yet. */
+int knk_releasing(uid_t uid);
 
 #endif

@@ -69,7 +69,7 @@ static int64_t now(void) {
 static bool has_room(struct prompt *prompt, uid_t uid, int most) {
   const struct crowd *crowd = knk_crowd(&prompt->crowds, uid);
 
-  return crowd && crowd->here + crowd->elsewhere < most;
+  return crowd && crowd->here + crowd->elsewhere + knk_releasing(uid) < most;
 }
 
 /* Not a client of ours any more. */
@@ -300,7 +300,7 @@ void knk_prompt_teach(struct prompt *prompt, uint32_t question, uint32_t log_lev
 int knk_prompt_clients(struct prompt *prompt, uint32_t uid) {
   const struct crowd *crowd = knk_crowd(&prompt->crowds, uid);
 
-  return crowd ? crowd->here : 0;
+  return (crowd ? crowd->here : 0) + knk_releasing(uid);
 }
 
 int knk_prompt_elsewhere(struct prompt *prompt, uint32_t uid, int clients) {

@@ -43,14 +43,14 @@ int knk_prompt_descriptor(const struct prompt *prompt);
  * secret, no payload protection. Taught too much, it forgets everything first. No secret can be read from what
  * is kept without the settings that it is for. */
 void knk_prompt_teach(struct prompt *prompt, uint32_t question, uint32_t log_level, const uint8_t secret[KNK_SECRET]);
-/* How many of a user's clients are here. */
+/* How many of a user's clients are here. One is also who is gone but whose socket is not closed yet, since that takes long. */
 int knk_prompt_clients(struct prompt *prompt, uint32_t uid);
 /* How many of a user's clients are with JavaScript, from now on. 0 or -ENOMEM. */
 int knk_prompt_elsewhere(struct prompt *prompt, uint32_t uid, int clients);
 /* How many connects were answered. */
 uint64_t knk_prompt_answered(const struct prompt *prompt);
 /* Clients that wait at the listener. 1 with one that is left, 0 where there are no more, or -errno. Of each user there are
- * no more than `most` at a time, here and with JavaScript; others are left before they have said anything. */
+ * no more than `most` at a time, so counted, here and with JavaScript; others are left before they have said anything. */
 int knk_prompt_accept(struct prompt *prompt, int listener, int most, struct knk_datagram *datagram, struct knk_left *left);
 /* What clients say that were accepted, or whose connects were answered. 1 with one that is left, 0 where there are no more. */
 int knk_prompt_hear(struct prompt *prompt, struct knk_datagram *datagram, struct knk_left *left);

@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { LIMITS } from '../../ts/control/admission.ts';
 import { encode } from '../../ts/spec/codec.ts';
 import { isKilled } from '../../ts/sys/process.ts';
 import { sockaddrOf } from '../control/sockaddrs.ts';
@@ -21,12 +22,14 @@ const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 const RACING = here('racing.py');
 const HANGING = here('hanging.py');
 const LOCKING = here('locking.py');
+const HOARDING = here('hoarding.py');
 const PORT = 8795;
 const SERVED = 8796;
 /** Whom the files of the hung file system belong to. */
 const NOBODY = 65534;
 /** ReadingLimits.perUser. */
 const AT_A_TIME = 4;
+const SOME = 20;
 
 let lab: Lab;
 /** The hung file system. */
@@ -237,6 +240,36 @@ test('a connect whose socket is locked midway is taken back when it is let go of
     await stop(locking);
   }
   await isAsBefore(control, before);
+});
+
+test('who hands over sockets that can not be closed yet is turned away, before there are no descriptors left for others', {
+  timeout: 240_000,
+}, async () => {
+  const control = await startControl(lab, lab.client, { arguments: ['--mode', '0666'] });
+  await isServed(control);
+  await isAnswered(NOBODY - 1, control);
+  const before = heldBy(control);
+  const hoarding = start(lab.client, [PYTHON, HOARDING, control.socket, String(NOBODY)], {
+    input: connectMessage('KNOCK_SECRET=fine\0'),
+  });
+  try {
+    await untilSays(hoarding, 'done', 150_000);
+    const { refused, silent, away } = JSON.parse(linesOf(hoarding)[0] ?? '');
+    // Who comes before the last one's socket is to be closed finds room.
+    expect(Math.abs(refused - LIMITS.perUser)).toBeLessThan(SOME);
+    expect(Math.abs(silent - LIMITS.perUser)).toBeLessThan(SOME);
+    expect(away).toBeGreaterThan(100);
+    // Those that are not closed, and those who wait, with a socket each.
+    expect(heldBy(control).descriptors - before.descriptors).toBeLessThanOrEqual(
+      3 * LIMITS.perUser + AT_A_TIME,
+    );
+    await isServed(control);
+    await isAnswered(NOBODY - 1, control);
+  } finally {
+    await stop(hoarding);
+  }
+  await isAsBefore(control, before);
+  await isAnswered(NOBODY, control);
 });
 
 test.each(['SIGTERM', 'SIGKILL'] as const)(
