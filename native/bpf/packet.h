@@ -5,6 +5,8 @@
 #include <bpf/bpf_helpers.h>
 #include <linux/types.h>
 
+#include "stack.h"
+
 #define TCP_HEADER 20
 #define TCP_HEADER_LONGEST 60
 #define TCP_FLAG_BYTE 13
@@ -57,9 +59,10 @@ static long walk_option(__u32 index, struct option_walk *walk) {
  * an option of length 0 or 1, or that runs over the end, ends the list; of several timestamps the last counts.
  * Returns the offset of TSval, 0 without one. bpf_loop (5.17), because the verifier would follow every path
  * through an ordinary loop; not inlined, because without CAP_PERFMON the stack slot that held the packet's pointer
- * may never be used for anything else. */
+ * may never be used for anything else. 6.1's verifier follows a single round of bpf_loop: if it knew
+ * that `at` is even, it would take the result for even, too, and remove what the caller does about an odd one. */
 static __attribute__((noinline, unused)) __u32 find_timestamp(void *packet, __u32 at, __u32 end) {
-  struct option_walk walk = {.packet = packet, .at = at, .end = end};
+  struct option_walk walk = {.packet = packet, .at = unknown(at), .end = unknown(end)};
 
   bpf_loop(TCP_HEADER_LONGEST - TCP_HEADER, walk_option, &walk, 0);
   return walk.found;
