@@ -47,6 +47,8 @@ const FOLLOWED_FOR = 5000;
 const PID_BITS = (1n << 22n) - 1n;
 /** A socket that was guarded so short a time ago may not listen yet. Milliseconds. */
 const YOUNG = 60_000;
+/** How old what is known of the listeners may be where only a place among the counts depends on it. Milliseconds. */
+const LOOK_AGAIN = 1000;
 const NS_PER_MS = 1_000_000n;
 
 function key(number: number): Buffer {
@@ -75,6 +77,9 @@ export class KernelRecords implements Records {
   #ring: RingBuffer | undefined;
   /** When sockets were entered that may not listen yet, by cookie. */
   readonly #young = new Map<bigint, number>();
+  /** The listeners by cookie, and when that was so. */
+  #alive: ReadonlySet<bigint> = new Set();
+  #looked = 0;
 
   constructor(maps: RecordMaps) {
     this.#maps = maps;
@@ -175,18 +180,18 @@ export class KernelRecords implements Records {
     const taken = places.map((place) => ({ place, cookie: this.#countsAt(place)?.cookie ?? 0n }));
     const free = taken.find(({ cookie }) => cookie === 0n);
     if (free !== undefined) return free.place;
-    const alive = this.#alive();
-    return taken.find(({ cookie }) => !alive.has(cookie))?.place;
+    return taken.find(({ cookie }) => !this.#isAlive(cookie))?.place;
   }
 
-  /** The listeners, and sockets that may soon be. */
-  #alive(): Set<bigint> {
-    const alive = new Set(this.#listening().map(({ cookie }) => cookie));
-    for (const [cookie, since] of this.#young) {
-      if (Date.now() - since < YOUNG) alive.add(cookie);
-      else this.#young.delete(cookie);
+  /** A listener, or a socket that may soon be one. All are looked at, but not for each of many that come at once. */
+  #isAlive(cookie: bigint): boolean {
+    const now = Date.now();
+    if (Math.abs(now - this.#looked) > LOOK_AGAIN) {
+      this.#alive = new Set(this.#listening().map((listener) => listener.cookie));
+      for (const [other, since] of this.#young) if (now - since >= YOUNG) this.#young.delete(other);
+      this.#looked = now;
     }
-    return alive;
+    return this.#alive.has(cookie) || now - (this.#young.get(cookie) ?? Number.NEGATIVE_INFINITY) < YOUNG;
   }
 
   /** Of a ring buffer's two readers none would get everything, and each could take the other's place in it back. */
