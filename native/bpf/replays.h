@@ -25,6 +25,10 @@ struct {
 
 _Static_assert(KNOCK_LAYOUT == 1, "rename the map");
 
+static __always_inline int is_same_address(const __u32 one[4], const __u32 other[4]) {
+  return !((one[0] ^ other[0]) | (one[1] ^ other[1]) | (one[2] ^ other[2]) | (one[3] ^ other[3]));
+}
+
 /* Whether a token that is right must be refused. A client's connections of one tick have the same token where its
  * kernel gives every port the same timestamp offset (until 6.18.17): the bearer is the address, whatever the port. */
 __attribute__((noinline, weak)) int knock_is_replayed(const struct knock_bearer *bearer) {

@@ -52,10 +52,6 @@ static __always_inline __u64 way_of(const __u32 tags[KNOCK_WAYS], __u32 tag) {
   return way % KNOCK_WAYS;
 }
 
-static __always_inline int is_same_address(const __u32 one[4], const __u32 other[4]) {
-  return !((one[0] ^ other[0]) | (one[1] ^ other[1]) | (one[2] ^ other[2]) | (one[3] ^ other[3]));
-}
-
 static __always_inline int is_same_tuple(const struct knock_tuple *one, const struct knock_tuple *other) {
   __u32 differences = 0, words[2][sizeof(*one) / sizeof(__u32)];
 
