@@ -16,13 +16,30 @@
 #define KNOCK_LE64(x) __builtin_bswap64(x)
 #endif
 
-#define KNOCK_F(b, c, d) ((d) ^ ((b) & ((c) ^ (d))))
-#define KNOCK_G(b, c, d) ((c) ^ ((d) & ((b) ^ (c))))
-#define KNOCK_H(b, c, d) ((b) ^ (c) ^ (d))
-#define KNOCK_I(b, c, d) ((c) ^ ((b) | ~(d)))
-#define KNOCK_STEP(f, a, b, c, d, word, sine, shift)      \
-  (a) += KNOCK_##f(b, c, d) + block[word] + (__u32)sine; \
-  (a) = ((a) << (shift) | (a) >> (32 - (shift))) + (b)
+/* MD5 is a chain: each of its 64 steps waits for the one before, so that only what is between that one's result (the b of
+ * RFC 1321) and its own counts. What of a step does not need b is computed beforehand, in `sum` and `rest`: compilers would add
+ * it up later. G's two halves have no bit in common and can be added. */
+#define KNOCK_BEFOREHAND(x) __asm__ volatile("" : "+r"(x))
+#define KNOCK_F(b, c, d)     \
+  rest = (c) ^ (d);          \
+  KNOCK_BEFOREHAND(rest);    \
+  rest = (rest & (b)) ^ (d)
+#define KNOCK_G(b, c, d)     \
+  sum += (c) & ~(d);         \
+  rest = (b) & (d)
+#define KNOCK_H(b, c, d)     \
+  rest = (c) ^ (d);          \
+  KNOCK_BEFOREHAND(rest);    \
+  rest ^= (b)
+#define KNOCK_I(b, c, d) rest = (c) ^ ((b) | ~(d))
+#define KNOCK_STEP(f, a, b, c, d, word, sine, shift)       \
+  do {                                                     \
+    __u32 sum = (a) + block[word] + (__u32)(sine), rest;   \
+    KNOCK_##f(b, c, d);                                    \
+    KNOCK_BEFOREHAND(sum);                                 \
+    (a) = sum + rest;                                      \
+    (a) = ((a) << (shift) | (a) >> (32 - (shift))) + (b);  \
+  } while (0)
 
 /* MD5's block transformation (RFC 1321 section 3.4): `block` is 16 little-endian words in host order, `state` what it
  * is chained from and to. */
