@@ -17,12 +17,32 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-enum { WAIT_NS = 1000000 };
+/* How long a wait may last, and how many signals without a connect end them. To wind the timer for each connect and stop it
+ * again would take as long as all of the connect in the kernel: while there are many, it runs on. */
+enum { WAIT_NS = 1000000, IDLE_SIGNALS = 3 };
+
+static _Thread_local timer_t timer;
+/* The process; 0 as long as there is no timer. */
+static _Thread_local volatile pid_t owner;
+static _Thread_local volatile sig_atomic_t is_wound, is_connecting, idle_signals;
 
 /* Neither Node nor the C library uses it. */
 static int alarm_signal(void) { return SIGRTMIN + 9; }
 
-static void wake(int number) { (void)number; }
+/* Again and again: the first signal may come before the wait begins. */
+static int wind(long nanoseconds) {
+  const struct timespec every = {.tv_nsec = nanoseconds};
+  const struct itimerspec time = {every, every};
+
+  return timer_settime(timer, 0, &time, NULL) < 0 ? -errno : 0;
+}
+
+static void wake(int number) {
+  (void)number;
+  if (owner == 0 || is_connecting || ++idle_signals < IDLE_SIGNALS) return;
+  is_wound = 0;
+  wind(0);
+}
 
 /* Its signal ends what the calling thread waits for in the kernel. */
 static int make_timer(timer_t *made) {
@@ -41,21 +61,12 @@ static int make_timer(timer_t *made) {
   return timer_create(CLOCK_MONOTONIC, &event, made) < 0 ? -errno : 0;
 }
 
-/* Again and again: the first signal may come before the wait begins. */
-static int wind(timer_t which, long nanoseconds) {
-  const struct timespec every = {.tv_nsec = nanoseconds};
-  const struct itimerspec time = {every, every};
-
-  return timer_settime(which, 0, &time, NULL) < 0 ? -errno : 0;
-}
-
-static _Thread_local timer_t timer;
-/* The process; 0 as long as there is no timer. */
-static _Thread_local pid_t owner;
-
 void knk_brief_end(void) {
-  if (owner == getpid()) timer_delete(timer);
+  bool mine = owner == getpid();
+
+  /* First: a late signal must not touch what has the timer's number next. */
   owner = 0;
+  if (mine) timer_delete(timer);
 }
 
 int knk_connect_briefly(int fd, const void *address, int length) {
@@ -64,10 +75,14 @@ int knk_connect_briefly(int fd, const void *address, int length) {
     int made = make_timer(&timer);
     if (made < 0) return made;
     owner = getpid();
+    is_wound = 0;
   }
-  int result = wind(timer, WAIT_NS);
-  if (result < 0) return result;
-  result = knk_connect(fd, address, length);
-  wind(timer, 0);
+  idle_signals = 0;
+  /* First: from here on no signal stops the timer. */
+  is_connecting = 1;
+  int result = is_wound ? 0 : wind(WAIT_NS);
+  is_wound = result == 0;
+  if (result == 0) result = knk_connect(fd, address, length);
+  is_connecting = 0;
   return result;
 }

@@ -224,7 +224,8 @@ static bool settle(struct prompt *prompt, const struct knk_datagram *datagram, s
   /* It has nothing more to say, or else that is for JavaScript to hear. */
   client->state = SILENT;
   left->length = -EAGAIN;
-  if (knk_hang_up(left->client) != 0) return false;
+  int more = knk_is_trusted(client->identity.uid) ? knk_close(left->client) : knk_hang_up(left->client);
+  if (more) return false;
   forget(prompt, client);
   return true;
 }

@@ -20,7 +20,7 @@ struct arming {
   uint32_t isn;
 };
 
-static bool is_trusted(uid_t uid) { return uid == 0 || uid == geteuid(); }
+bool knk_is_trusted(uid_t uid) { return uid == 0 || uid == geteuid(); }
 
 static int by_hand(const struct knk_work *work, int fd, void *bytes, int length) {
   const int32_t numbers[KNK_NUMBERS] = {fd};
@@ -60,7 +60,7 @@ static int settle(const int32_t *numbers, void *bytes, int length) {
 uint32_t knk_arm_for(uid_t uid, const struct knk_places *places, const uint32_t *secret,
                      const struct message_connect *message, int fd, int client, const struct message_verdict *verdict,
                      int32_t *begun) {
-  if (is_trusted(uid) && !knk_is_in_hand(fd)) {
+  if (knk_is_trusted(uid) && !knk_is_in_hand(fd)) {
     uint32_t isn = knk_prompt_arm(places, secret, message, fd, begun);
     /* One that does not take its answer is found at its end. */
     if (isn) knk_send(client, verdict, sizeof(*verdict));
@@ -79,7 +79,7 @@ bool knk_settle_for(uid_t uid, const struct knk_places *places, uint32_t isn, in
   struct knk_settlement settlement = {.marks = places->marks, .isn = isn};
   const struct knk_work work = {.call = settle, .uid = uid, .closes = true};
 
-  if (!is_trusted(uid) || knk_is_in_hand(fd)) return by_hand(&work, fd, &settlement, sizeof(settlement)) == 0;
+  if (!knk_is_trusted(uid) || knk_is_in_hand(fd)) return by_hand(&work, fd, &settlement, sizeof(settlement)) == 0;
   if (!went_well(fd, &settlement)) return false;
   if (knk_close_unless_lingering(fd) == 1) knk_release(fd);
   return true;

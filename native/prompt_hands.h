@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+bool knk_is_trusted(uid_t uid);
 /* Arms it as knk_prompt_arm does, and then sends the verdict to the client; also 0, and nothing begun, where nothing is heard of
  * the hand: whoever begins anew is told why. */
 uint32_t knk_arm_for(uid_t uid, const struct knk_places *places, const uint32_t *secret,
