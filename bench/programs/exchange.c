@@ -1,10 +1,12 @@
-/* The least that a connect armed by another process can add to a plain one.
+/* The least that a connect armed by another process takes.
  *
- *   exchange ADDRESS PORT COUNT
+ *   exchange latency ADDRESS PORT COUNT
+ *   exchange rate ADDRESS PORT SECONDS CLIENTS
  *
  * Sends a fresh socket to a process that does nothing else, which learns the timestamp by a deferred connect, sets the first
- * sequence number and answers: no settings, no checks, no marks for filters. A plain connect follows each. Prints
- * nanoseconds from question to answer, a line each.
+ * sequence number and answers: no settings, no checks, no marks for filters. `latency` makes a plain connect after each, and
+ * prints nanoseconds from question to answer, a line each. `rate` has CLIENTS that ask at the same time and connect what they
+ * were answered; prints how often they did.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -12,6 +14,7 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,27 +126,70 @@ static int tcp_socket(void) {
   return fd;
 }
 
+static void reach(int fd, const struct sockaddr_in *to) {
+  if (connect(fd, (const struct sockaddr *)to, sizeof(*to)) < 0) err(1, "connect");
+  close(fd);
+}
+
+static void measure(const struct sockaddr_un *server, const struct sockaddr_in *to, long count) {
+  for (long i = 0; i < count; i++) {
+    int asked = tcp_socket(), plain = tcp_socket();
+    printf("%lld\n", (long long)ask(server, asked));
+    reach(plain, to);
+    close(asked);
+  }
+}
+
+static long repeat(const struct sockaddr_un *server, const struct sockaddr_in *to, int64_t end) {
+  long made = 0;
+
+  for (; now() < end; made++) {
+    int fd = tcp_socket();
+    ask(server, fd);
+    reach(fd, to);
+  }
+  return made;
+}
+
+/* Ends with its parent. */
+static bool is_child(void) {
+  pid_t parent = getpid(), child = fork();
+  if (child < 0) err(1, "fork");
+  if (child > 0) return false;
+
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) exit(1);
+  return true;
+}
+
+static void crowd(const struct sockaddr_un *server, const struct sockaddr_in *to, double seconds, int clients) {
+  int64_t end = now() + (int64_t)(seconds * 1e9);
+  long sum = 0, made;
+  int results[2];
+  if (pipe(results) < 0) err(1, "pipe");
+
+  for (int i = 0; i < clients; i++) {
+    if (!is_child()) continue;
+    made = repeat(server, to, end);
+    exit(write(results[1], &made, sizeof(made)) == sizeof(made) ? 0 : 1);
+  }
+  for (int i = 0; i < clients; i++, sum += made)
+    if (read(results[0], &made, sizeof(made)) != sizeof(made)) err(1, "read");
+  printf("%ld\n", sum);
+}
+
 int main(int argc, char **argv) {
-  if (argc != 4) errx(2, "ADDRESS PORT COUNT");
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[2]))};
-  if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1) errx(2, "%s is not an IPv4 address", argv[1]);
+  bool latency = argc == 5 && strcmp(argv[1], "latency") == 0, rate = argc == 6 && strcmp(argv[1], "rate") == 0;
+  if (!latency && !rate) errx(2, "latency ADDRESS PORT COUNT, or rate ADDRESS PORT SECONDS CLIENTS");
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[3]))};
+  if (inet_pton(AF_INET, argv[2], &to.sin_addr) != 1) errx(2, "%s is not an IPv4 address", argv[2]);
   struct sockaddr_un server = {.sun_family = AF_UNIX};
   snprintf(server.sun_path + 1, sizeof(server.sun_path) - 1, "exchange-%d", getpid());
 
   int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   if (bind(listener, (struct sockaddr *)&server, sizeof(server)) < 0 || listen(listener, 16) < 0) err(1, "listen");
-  pid_t parent = getpid();
-  if (fork() == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() == parent) serve(listener, &to);
-    return 0;
-  }
-  for (long i = 0; i < atol(argv[3]); i++) {
-    int asked = tcp_socket(), plain = tcp_socket();
-    printf("%lld\n", (long long)ask(&server, asked));
-    if (connect(plain, (struct sockaddr *)&to, sizeof(to)) < 0) err(1, "plain connect");
-    close(plain);
-    close(asked);
-  }
+  if (is_child()) serve(listener, &to);
+  if (latency) measure(&server, &to, atol(argv[4]));
+  else crowd(&server, &to, atof(argv[4]), atoi(argv[5]));
   return 0;
 }

@@ -12,14 +12,15 @@ async function compare(
   payload: string,
   target: number,
 ): Promise<Figure[]> {
-  const { stealth, settings } = bench;
-  const length = mode === 'auth' ? 0 : PROTECTED_LENGTH;
+  const { stealth, short } = bench;
+  const protectedLength = mode === 'auth' ? 0 : PROTECTED_LENGTH;
+  const options = { payload, protectedLength, seconds: short.seconds };
   const guarded = await bench.accepting(PORTS[mode], stealth.knock(stealth.server, mode), 'reset');
   const open = await bench.accepting(PORTS.open, undefined, 'reset');
   const rounds = await interleaved(
-    settings.rounds,
-    () => bench.handshakes(PORTS[mode], payload, length),
-    () => bench.handshakes(PORTS.open, payload, length),
+    short.rounds,
+    () => bench.handshakes(PORTS[mode], options),
+    () => bench.handshakes(PORTS.open, options),
   );
   await bench.stop(guarded, open);
   return compared(`accepted, ${mode}`, '1/s', rounds, atLeast(target));

@@ -9,12 +9,15 @@ export const flood: Row = {
   title: 'wrong SYNs answered per second on a guarded port',
   baseline: 'the same on a closed port',
   async measure(bench) {
-    const { stealth, settings } = bench;
+    const {
+      stealth,
+      short: { rounds: times, seconds },
+    } = bench;
     const server = await bench.accepting(GUARDED, stealth.knock(stealth.server), 'reset');
     const rounds = await interleaved(
-      settings.rounds,
-      () => bench.handshakes(GUARDED),
-      () => bench.handshakes(CLOSED),
+      times,
+      () => bench.handshakes(GUARDED, { seconds }),
+      () => bench.handshakes(CLOSED, { seconds }),
     );
     await bench.stop(server);
     return { figures: compared('SYNs answered', '1/s', rounds, atLeast(0.97)) };

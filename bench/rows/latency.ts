@@ -32,7 +32,13 @@ export const latency: Row = {
         [bench.program('connector'), 'latency', ...to],
         stealth.knock(client),
       );
-      const alone = [bench.program('exchange'), server.addresses.ipv4, String(OPEN), String(PAIRS)];
+      const alone = [
+        bench.program('exchange'),
+        'latency',
+        server.addresses.ipv4,
+        String(OPEN),
+        String(PAIRS),
+      ];
       const least = microseconds(await bench.output(client, alone)).map(([time = 0]) => time);
       // The first round warms everything up.
       if (round === 0) continue;
