@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "sequences.h"
 
-#include "brief.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -12,72 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Younger than the C library's headers. */
 #define IP_LOCAL_PORT_RANGE 51
 #define SO_NETNS_COOKIE 71
-
-/* RFC 9293 section 3.7.1. */
-enum { DEFAULT_MSS = 536 };
-
-static int failing(char *failed, const char *call, int result) {
-  if (result < 0) strncpy(failed, call, KNK_CALL_NAME - 1);
-  return result;
-}
-
-static int get(char *failed, const char *call, int fd, int level, int name, void *value, int length) {
-  return failing(failed, call, knk_getsockopt(fd, level, name, value, length));
-}
-
-static int set(char *failed, const char *call, int fd, int level, int name, uint32_t value) {
-  return failing(failed, call, knk_setsockopt(fd, level, name, &value, sizeof(value)));
-}
-
-#define GET(level, name, value) get(failed, "getsockopt(" #name ")", fd, level, name, value, sizeof(*(value)))
-#define SET(level, name, value) set(failed, "setsockopt(" #name ")", fd, level, name, value)
-/* Leaves the function with what a call that failed has returned. */
-#define TRY(call)                 \
-  do {                            \
-    int tried_ = (call);          \
-    if (tried_ < 0) return tried_; \
-  } while (0)
-
-static int map_call(int command, int map, const int *fd, const void *value, uint64_t flags) {
-  union bpf_attr attributes;
-
-  memset(&attributes, 0, sizeof(attributes));
-  attributes.map_fd = (uint32_t)map;
-  attributes.key = (uintptr_t)fd;
-  attributes.value = (uintptr_t)value;
-  attributes.flags = flags;
-  return syscall(SYS_bpf, command, &attributes, sizeof(attributes)) < 0 ? -errno : 0;
-}
-
-/* 1 with the value filled in, 0 where the socket has none. */
-static int read_storage(char *failed, int map, int fd, void *value) {
-  int result = map_call(BPF_MAP_LOOKUP_ELEM, map, &fd, value, BPF_ANY);
-
-  return result == -ENOENT ? 0 : failing(failed, "bpf_map_lookup_elem", result < 0 ? result : 1);
-}
-
-static int read_mark(char *failed, int map, int fd, struct knock_socket *mark) {
-  memset(mark, 0, sizeof(*mark));
-  return read_storage(failed, map, fd, mark);
-}
-
-static int write_mark(char *failed, int map, int fd, const struct knock_socket *mark, uint64_t flags) {
-  return failing(failed, "bpf_map_update_elem", map_call(BPF_MAP_UPDATE_ELEM, map, &fd, mark, flags));
-}
-
-static int tcp_state(char *failed, int fd, uint32_t *state) {
-  uint8_t first = 0;
-
-  TRY(get(failed, "getsockopt(TCP_INFO)", fd, IPPROTO_TCP, TCP_INFO, &first, sizeof(first)));
-  *state = first;
-  return 0;
-}
 
 int knk_look(int fd, struct knk_sight *sight) {
   char *failed = sight->failed;
@@ -95,9 +33,9 @@ int knk_look(int fd, struct knk_sight *sight) {
   if (!internet || sight->protocol != IPPROTO_TCP || sight->type != SOCK_STREAM) return 0;
 
   TRY(GET(SOL_SOCKET, SO_NETNS_COOKIE, &sight->network));
-  TRY(tcp_state(failed, fd, &sight->state));
-  TRY(read_mark(failed, sight->marks, fd, &sight->mark));
-  int noted = read_storage(failed, sight->notes, fd, &note);
+  TRY(knk_tcp_state(failed, fd, &sight->state));
+  TRY(knk_read_mark(failed, sight->marks, fd, &sight->mark));
+  int noted = knk_read_storage(failed, sight->notes, fd, &note);
   TRY(noted);
   /* Secrets are in it. */
   if (noted) explicit_bzero(&note, sizeof(note));
@@ -114,97 +52,11 @@ bool knk_is_unconnected(int fd, uint64_t network, int notes) {
 
   /* Of all that have this protocol, TCP sockets alone have the information. */
   if (GET(SOL_SOCKET, SO_PROTOCOL, &protocol) < 0 || protocol != IPPROTO_TCP) return false;
-  if (tcp_state(failed, fd, &state) < 0 || state != TCP_CLOSE) return false;
+  if (knk_tcp_state(failed, fd, &state) < 0 || state != TCP_CLOSE) return false;
   if (GET(SOL_SOCKET, SO_NETNS_COOKIE, &of) < 0 || of != network) return false;
-  int noted = read_storage(failed, notes, fd, &note);
+  int noted = knk_read_storage(failed, notes, fd, &note);
   if (noted > 0) explicit_bzero(&note, sizeof(note));
   return noted == 0;
-}
-
-static int read_forgotten(char *failed, int fd, struct knk_forgotten *forgotten) {
-  TRY(GET(IPPROTO_TCP, TCP_MAXSEG, &forgotten->max_segment));
-  TRY(GET(IPPROTO_TCP, TCP_WINDOW_CLAMP, &forgotten->window_clamp));
-  TRY(GET(IPPROTO_TCP, TCP_QUICKACK, &forgotten->quick_ack));
-  return 0;
-}
-
-/* Unset options read as their defaults before and after, and are left alone. */
-static int restore_forgotten(char *failed, int fd, const struct knk_forgotten *before) {
-  uint32_t window_clamp, quick_ack;
-
-  TRY(GET(IPPROTO_TCP, TCP_WINDOW_CLAMP, &window_clamp));
-  TRY(GET(IPPROTO_TCP, TCP_QUICKACK, &quick_ack));
-  /* Unset, it reads as this default; after a SYN, as what the path carries, which is no setting either. */
-  if (before->max_segment != DEFAULT_MSS) TRY(SET(IPPROTO_TCP, TCP_MAXSEG, before->max_segment));
-  if (window_clamp != before->window_clamp) TRY(SET(IPPROTO_TCP, TCP_WINDOW_CLAMP, before->window_clamp));
-  if (quick_ack != before->quick_ack) TRY(SET(IPPROTO_TCP, TCP_QUICKACK, before->quick_ack));
-  return 0;
-}
-
-static int defer(char *failed, int fd, const void *peer, uint32_t peer_size) {
-  TRY(SET(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
-  TRY(SET(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1));
-  /* The application can take the option back at any moment. Its connect is then under way, which whoever is answered with
-   * this error must not believe. */
-  int result = knk_connect_briefly(fd, peer, (int)peer_size);
-  if (result == -EINTR || result == -EINPROGRESS) return KNK_NOT_DELAYED;
-  TRY(failing(failed, "connect", result));
-
-  uint32_t state;
-  TRY(tcp_state(failed, fd, &state));
-  return state == TCP_SYN_SENT ? 0 : KNK_NOT_DELAYED;
-}
-
-/* Where Fast Open has been turned off since, the kernel refuses to clear an option even if it is clear. */
-static int forbid(char *failed, int fd) {
-  int connect = 0, no_cookie = 0;
-
-  int result = SET(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0);
-  if (result == 0) result = SET(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 0);
-  if (result != -EOPNOTSUPP) return result;
-  TRY(GET(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &connect));
-  TRY(GET(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &no_cookie));
-  return connect || no_cookie ? result : 0;
-}
-
-static int disconnect(char *failed, int fd) {
-  int error;
-
-  TRY(failing(failed, "connect(AF_UNSPEC)", knk_disconnect(fd)));
-  /* The disconnect leaves ECONNRESET behind, which the application would take for its own connection's. */
-  TRY(GET(SOL_SOCKET, SO_ERROR, &error));
-  return forbid(failed, fd);
-}
-
-static int undo(char *failed, int fd, const struct knk_forgotten *forgotten) {
-  TRY(disconnect(failed, fd));
-  return restore_forgotten(failed, fd, forgotten);
-}
-
-/* Nobody has set any of it, so that there is nothing to lose in a deferral. */
-static bool is_default(const struct knk_forgotten *forgotten) {
-  return forgotten->max_segment == DEFAULT_MSS && forgotten->window_clamp == 0 && forgotten->quick_ack == 1;
-}
-
-int knk_remember(int fd, struct knk_deferral *deferral) {
-  return read_forgotten(deferral->failed, fd, &deferral->forgotten);
-}
-
-int knk_defer(int fd, struct knk_deferral *deferral) {
-  return defer(deferral->failed, fd, deferral->peer, deferral->peer_size);
-}
-
-int knk_undo_deferral(int fd, struct knk_deferral *deferral) {
-  return undo(deferral->failed, fd, &deferral->forgotten);
-}
-
-int knk_forbid_deferral(int fd, struct knk_deferral *deferral) { return forbid(deferral->failed, fd); }
-
-int knk_stop_listening(int fd, struct knk_deferral *deferral) {
-  TRY(read_forgotten(deferral->failed, fd, &deferral->forgotten));
-  /* For a listener this is the disconnect. */
-  TRY(failing(deferral->failed, "shutdown", shutdown(fd, SHUT_RD) < 0 ? -errno : 0));
-  return restore_forgotten(deferral->failed, fd, &deferral->forgotten);
 }
 
 /* 0 on kernels that have no such option (before 6.3). */
@@ -218,7 +70,7 @@ static int port_range(char *failed, int fd, uint32_t *range) {
 static int read_sysctl(char *failed, const char *name, int file, uint32_t *value) {
   char text[16] = {0};
 
-  TRY(failing(failed, name, pread(file, text, sizeof(text) - 1, 0) < 0 ? -errno : 0));
+  TRY(knk_failing(failed, name, pread(file, text, sizeof(text) - 1, 0) < 0 ? -errno : 0));
   *value = (uint32_t)strtoul(text, NULL, 10);
   return 0;
 }
@@ -243,7 +95,7 @@ static int hold(struct knk_preparation *p, int fd, uint64_t flags) {
   /* Armed once, it may still be pinned to the port of that time. */
   if (is_client(&p->held)) TRY(restore_port_range(failed, fd, p->held.port_range));
   TRY(port_range(failed, fd, &range));
-  TRY(read_forgotten(failed, fd, &forgotten));
+  TRY(knk_read_forgotten(failed, fd, &forgotten));
   p->held = (struct knock_socket){
       .phase = KNOCK_HOLD,
       .port_range = range,
@@ -252,7 +104,7 @@ static int hold(struct knk_preparation *p, int fd, uint64_t flags) {
       .quick_ack = forgotten.quick_ack,
   };
   /* From here on no SYN of this socket leaves, whatever happens to this process. */
-  return write_mark(failed, p->marks, fd, &p->held, flags);
+  return knk_write_mark(failed, p->marks, fd, &p->held, flags);
 }
 
 static int hold_and_defer(struct knk_preparation *p, int fd, uint64_t flags) {
@@ -267,17 +119,17 @@ static int hold_and_defer(struct knk_preparation *p, int fd, uint64_t flags) {
   TRY(held);
   /* Whoever was killed while arming may have left it so; the kernel then picks no timestamp offset. */
   if (stale) TRY(GET(IPPROTO_TCP, TCP_REPAIR, &repair));
-  if (repair) TRY(failing(failed, "setsockopt(TCP_REPAIR)", knk_write_isn(fd, 0)));
+  if (repair) TRY(knk_failing(failed, "setsockopt(TCP_REPAIR)", knk_write_isn(fd, 0)));
   /* After trouble with Fast Open the kernel would send the SYN, and a blocking socket would make us wait for it. */
   TRY(read_sysctl(failed, "pread(tcp_fastopen_blackhole_timeout)", p->blackhole_file, &p->blackhole));
   if (p->blackhole) return KNK_BLACKHOLE;
-  return defer(failed, fd, p->peer, p->peer_size);
+  return knk_delay_connect(failed, fd, p->peer, p->peer_size);
 }
 
 static int learn(struct knk_preparation *p, int fd) {
   char *failed = p->failed;
 
-  int size = failing(failed, "getsockname", knk_getsockname(fd, p->source, sizeof(p->source)));
+  int size = knk_failing(failed, "getsockname", knk_getsockname(fd, p->source, sizeof(p->source)));
   TRY(size);
   p->source_size = (uint32_t)size;
   TRY(read_sysctl(failed, "pread(tcp_timestamps)", p->timestamps_file, &p->timestamps));
@@ -295,8 +147,8 @@ static int update_forgotten(struct knk_preparation *p, int fd) {
 }
 
 int knk_prepare(int fd, struct knk_preparation *p) {
-  TRY(tcp_state(p->failed, fd, &p->state));
-  TRY(read_mark(p->failed, p->marks, fd, &p->held));
+  TRY(knk_tcp_state(p->failed, fd, &p->state));
+  TRY(knk_read_mark(p->failed, p->marks, fd, &p->held));
   bool deferred = p->state == TCP_SYN_SENT && p->held.phase == KNOCK_HOLD;
   if (!deferred) {
     if (p->state != TCP_CLOSE) return KNK_UNFIT;
@@ -321,7 +173,7 @@ int knk_bind_port(int fd, struct knk_arming *arming) {
   TRY(SET(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 0));
   int result = knk_bind(fd, arming->source, (int)arming->source_size);
   /* Bound by the application, so that the port stays what it was. */
-  return result == -EINVAL ? 0 : failing(failed, "bind", result);
+  return result == -EINVAL ? 0 : knk_failing(failed, "bind", result);
 }
 
 int knk_pin_port(int fd, struct knk_arming *arming) {
@@ -337,10 +189,10 @@ int knk_arm(int fd, struct knk_arming *arming) {
   const struct knock_socket *mark = &arming->mark;
   const struct knk_forgotten forgotten = {mark->max_segment, mark->window_clamp, mark->quick_ack};
 
-  TRY(is_default(&forgotten) ? disconnect(failed, fd) : undo(failed, fd, &forgotten));
-  TRY(failing(failed, "setsockopt(TCP_REPAIR)", knk_write_isn(fd, mark->isn)));
+  TRY(knk_is_default(&forgotten) ? knk_end_delay(failed, fd) : knk_undo(failed, fd, &forgotten));
+  TRY(knk_failing(failed, "setsockopt(TCP_REPAIR)", knk_write_isn(fd, mark->isn)));
   TRY(knk_pin_port(fd, arming));
-  return write_mark(failed, arming->marks, fd, mark, BPF_ANY);
+  return knk_write_mark(failed, arming->marks, fd, mark, BPF_ANY);
 }
 
 /* Connected, though no filter saw its SYN. */
@@ -354,31 +206,30 @@ int knk_take_back(int fd, struct knk_return *taking) {
   uint32_t state, range;
   int repair = 0;
 
-  TRY(read_mark(failed, taking->marks, fd, &mark));
+  TRY(knk_read_mark(failed, taking->marks, fd, &mark));
   if (!is_client(&mark)) return 0;
-  TRY(tcp_state(failed, fd, &state));
+  TRY(knk_tcp_state(failed, fd, &state));
   if (state != TCP_SYN_SENT && state != TCP_CLOSE && !slipped(&mark, state)) return 0;
 
   const struct knk_forgotten forgotten = {mark.max_segment, mark.window_clamp, mark.quick_ack};
   mark.phase = KNOCK_HOLD;
-  TRY(write_mark(failed, taking->marks, fd, &mark, BPF_ANY));
-  TRY(state == TCP_CLOSE ? forbid(failed, fd) : undo(failed, fd, &forgotten));
+  TRY(knk_write_mark(failed, taking->marks, fd, &mark, BPF_ANY));
+  TRY(state == TCP_CLOSE ? knk_forbid_delay(failed, fd) : knk_undo(failed, fd, &forgotten));
   /* Also ends repair mode. 0: the kernel chooses the next connection's ISN itself. */
-  TRY(failing(failed, "setsockopt(TCP_REPAIR)", knk_write_isn(fd, 0)));
+  TRY(knk_failing(failed, "setsockopt(TCP_REPAIR)", knk_write_isn(fd, 0)));
   TRY(GET(IPPROTO_TCP, TCP_REPAIR, &repair));
   if (repair) return KNK_STILL_IN_REPAIR;
   TRY(port_range(failed, fd, &range));
   if (range != mark.port_range) TRY(restore_port_range(failed, fd, mark.port_range));
-  int erased = map_call(BPF_MAP_DELETE_ELEM, taking->marks, &fd, NULL, 0);
-  return erased == -ENOENT ? 0 : failing(failed, "bpf_map_delete_elem", erased);
+  return knk_erase_mark(failed, taking->marks, fd);
 }
 
 int knk_settle(int fd, struct knk_settlement *settlement) {
   char *failed = settlement->failed;
 
-  TRY(read_mark(failed, settlement->marks, fd, &settlement->mark));
+  TRY(knk_read_mark(failed, settlement->marks, fd, &settlement->mark));
   if (settlement->mark.phase != KNOCK_ARMED) return 0;
   if (settlement->isn && settlement->mark.isn != settlement->isn) return 0;
   TRY(restore_port_range(failed, fd, settlement->mark.port_range));
-  return settlement->mark.seen ? 0 : tcp_state(failed, fd, &settlement->state);
+  return settlement->mark.seen ? 0 : knk_tcp_state(failed, fd, &settlement->state);
 }

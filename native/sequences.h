@@ -6,12 +6,10 @@
 #ifndef KNOCKIFY_SEQUENCES_H
 #define KNOCKIFY_SEQUENCES_H
 
-#include "bpf/layout.h"
+#include "deferral.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-enum { KNK_CALL_NAME = 40, KNK_SOCKADDR = 28 };
 
 /* `marks` and `notes` are descriptors of socket-storage maps throughout. */
 
@@ -38,31 +36,7 @@ int knk_look(int fd, struct knk_sight *sight);
 /* Whether this is an unconnected plain TCP socket of the network, without a note. Of its mark it says nothing. */
 bool knk_is_unconnected(int fd, uint64_t network, int notes);
 
-/* What a disconnect makes a socket forget though the application set it. */
-struct knk_forgotten {
-  uint32_t max_segment;
-  uint32_t window_clamp;
-  uint32_t quick_ack;
-};
-
-/* A deferral without a mark, and the way back. */
-struct knk_deferral {
-  char failed[KNK_CALL_NAME];
-  /* Out of knk_remember, into knk_undo_deferral, which puts it back. */
-  struct knk_forgotten forgotten;
-  uint32_t peer_size;
-  uint8_t peer[KNK_SOCKADDR];
-};
-_Static_assert(sizeof(struct knk_deferral) == 84, "mirrored in ts/sys/sequences.ts");
-
-int knk_remember(int fd, struct knk_deferral *deferral);
-int knk_defer(int fd, struct knk_deferral *deferral);
-int knk_undo_deferral(int fd, struct knk_deferral *deferral);
-/* Clears the options of a deferral that is over. */
-int knk_forbid_deferral(int fd, struct knk_deferral *deferral);
-/* Takes a listener back to where it was before listen(2), still bound. Who is in its queue is reset. */
-int knk_stop_listening(int fd, struct knk_deferral *deferral);
-
+/* And KNK_NOT_DELAYED, with the socket on hold. */
 enum knk_unprepared {
   /* Neither unconnected nor deferred: `state` and `held` tell. Nothing was done. */
   KNK_UNFIT = 1,
@@ -70,8 +44,6 @@ enum knk_unprepared {
   KNK_LINKS_CHANGED = 2,
   /* `blackhole` is not 0: the kernel may send the SYN. The socket is on hold. */
   KNK_BLACKHOLE = 3,
-  /* The kernel did not delay the connect. The socket is on hold. */
-  KNK_NOT_DELAYED = 4,
 };
 
 /* Puts an unconnected socket on hold, defers its connect, and learns what the SYN will carry. Of one that is deferred
