@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -17,72 +16,65 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-/* How long a wait may last, and how many signals without a connect end them. To wind the timer for each connect and stop it
- * again would take as long as all of the connect in the kernel: while there are many, it runs on. */
-enum { WAIT_NS = 1000000, IDLE_SIGNALS = 3 };
+enum { WAIT_NS = 1000000 };
 
 static _Thread_local timer_t timer;
 /* The process; 0 as long as there is no timer. */
-static _Thread_local volatile pid_t owner;
-static _Thread_local volatile sig_atomic_t is_wound, is_connecting, idle_signals;
+static _Thread_local pid_t owner;
 
 /* Neither Node nor the C library uses it. */
 static int alarm_signal(void) { return SIGRTMIN + 9; }
 
-/* Again and again: the first signal may come before the wait begins. */
-static int wind(long nanoseconds) {
-  const struct timespec every = {.tv_nsec = nanoseconds};
+static void wake(int number) { (void)number; }
+
+/* 0 or -errno. */
+static int mask_alarm(int how) {
+  sigset_t signals;
+
+  sigemptyset(&signals);
+  sigaddset(&signals, alarm_signal());
+  return -pthread_sigmask(how, &signals, NULL);
+}
+
+/* Its signal ends what the calling thread waits for in the kernel; again and again, since the first may come before the wait
+ * begins. While it is blocked the kernel does not wind the timer anew: it costs nothing between connects, and to wind and stop
+ * it for each would take as long as the connect itself. */
+static int make_timer(void) {
+  const struct timespec every = {.tv_nsec = WAIT_NS};
   const struct itimerspec time = {every, every};
-
-  return timer_settime(timer, 0, &time, NULL) < 0 ? -errno : 0;
-}
-
-static void wake(int number) {
-  (void)number;
-  if (owner == 0 || is_connecting || ++idle_signals < IDLE_SIGNALS) return;
-  is_wound = 0;
-  wind(0);
-}
-
-/* Its signal ends what the calling thread waits for in the kernel. */
-static int make_timer(timer_t *made) {
   /* Without SA_RESTART. */
   const struct sigaction action = {.sa_handler = wake};
   struct sigevent event;
-  sigset_t signals;
 
   memset(&event, 0, sizeof(event));
   event.sigev_notify = SIGEV_THREAD_ID;
   event.sigev_signo = alarm_signal();
   event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
-  sigemptyset(&signals);
-  sigaddset(&signals, alarm_signal());
-  if (sigaction(alarm_signal(), &action, NULL) < 0 || pthread_sigmask(SIG_UNBLOCK, &signals, NULL) != 0) return -errno;
-  return timer_create(CLOCK_MONOTONIC, &event, made) < 0 ? -errno : 0;
+  int blocked = mask_alarm(SIG_BLOCK);
+  if (blocked < 0) return blocked;
+  if (sigaction(alarm_signal(), &action, NULL) < 0 || timer_create(CLOCK_MONOTONIC, &event, &timer) < 0) return -errno;
+  if (timer_settime(timer, 0, &time, NULL) == 0) return 0;
+  int error = errno;
+  timer_delete(timer);
+  return -error;
 }
 
 void knk_brief_end(void) {
-  bool mine = owner == getpid();
-
-  /* First: a late signal must not touch what has the timer's number next. */
+  if (owner == getpid()) timer_delete(timer);
   owner = 0;
-  if (mine) timer_delete(timer);
 }
 
 int knk_connect_briefly(int fd, const void *address, int length) {
   /* A child of fork() has no timers. */
   if (owner != getpid()) {
-    int made = make_timer(&timer);
+    int made = make_timer();
     if (made < 0) return made;
     owner = getpid();
-    is_wound = 0;
   }
-  idle_signals = 0;
-  /* First: from here on no signal stops the timer. */
-  is_connecting = 1;
-  int result = is_wound ? 0 : wind(WAIT_NS);
-  is_wound = result == 0;
-  if (result == 0) result = knk_connect(fd, address, length);
-  is_connecting = 0;
+  int result = mask_alarm(SIG_UNBLOCK);
+  if (result < 0) return result;
+  result = knk_connect(fd, address, length);
+  /* Nothing else is to be interrupted. */
+  mask_alarm(SIG_BLOCK);
   return result;
 }
