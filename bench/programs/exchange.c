@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <err.h>
+#include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -126,9 +127,12 @@ static int tcp_socket(void) {
   return fd;
 }
 
-static void reach(int fd, const struct sockaddr_in *to) {
-  if (connect(fd, (const struct sockaddr *)to, sizeof(*to)) < 0) err(1, "connect");
+/* False where another client has got the port meanwhile. */
+static bool reach(int fd, const struct sockaddr_in *to) {
+  bool reached = connect(fd, (const struct sockaddr *)to, sizeof(*to)) == 0;
+  if (!reached && errno != EADDRNOTAVAIL) err(1, "connect");
   close(fd);
+  return reached;
 }
 
 static void measure(const struct sockaddr_un *server, const struct sockaddr_in *to, long count) {
@@ -143,10 +147,10 @@ static void measure(const struct sockaddr_un *server, const struct sockaddr_in *
 static long repeat(const struct sockaddr_un *server, const struct sockaddr_in *to, int64_t end) {
   long made = 0;
 
-  for (; now() < end; made++) {
+  while (now() < end) {
     int fd = tcp_socket();
     ask(server, fd);
-    reach(fd, to);
+    made += reach(fd, to);
   }
   return made;
 }
@@ -173,6 +177,8 @@ static void crowd(const struct sockaddr_un *server, const struct sockaddr_in *to
     made = repeat(server, to, end);
     exit(write(results[1], &made, sizeof(made)) == sizeof(made) ? 0 : 1);
   }
+  /* Or else nobody would notice the end of a client that failed. */
+  close(results[1]);
   for (int i = 0; i < clients; i++, sum += made)
     if (read(results[0], &made, sizeof(made)) != sizeof(made)) err(1, "read");
   printf("%ld\n", sum);
