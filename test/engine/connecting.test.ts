@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { padSecret } from '../../ts/stealth/secret.ts';
 import { AF_INET, AF_INET6, IPPROTO_MPTCP } from '../../ts/sys/libc.ts';
 import { capturing } from '../lab/capture.ts';
-import { type Family, inside, type Lab, loseEverythingFrom, openLab, setSysctl } from '../lab/netns.ts';
+import { type Family, type Lab, loseEverythingFrom, openLab, setSysctl } from '../lab/netns.ts';
 import { syns } from '../lab/packets.ts';
 import { until } from '../lab/program.ts';
 import { takeApart } from '../lab/syn.ts';
@@ -255,28 +255,6 @@ test('a SYN whose offset is not the one of the token stays here', async () => {
     expect(await client.engine.settle(fd)).toContain('timestamp offset');
   });
   expect(packets).toEqual([]);
-  await client.app.close(fd);
-});
-
-test('an interface that appears later is covered, also after its filters were removed', async () => {
-  const peer = { address: Uint8Array.of(203, 0, 113, 9), port: PORT };
-  const address = sockaddr('ipv4', '203.0.113.9', PORT);
-  inside(lab.client, ['ip', 'link', 'add', 'late0', 'type', 'veth', 'peer', 'name', 'late1']);
-  inside(lab.client, ['ip', 'addr', 'add', '203.0.113.1/24', 'dev', 'late0']);
-  for (const name of ['late0', 'late1']) inside(lab.client, ['ip', 'link', 'set', name, 'up']);
-  for (const round of ['new', 'stripped']) {
-    if (round === 'stripped') inside(lab.client, ['tc', 'qdisc', 'del', 'dev', 'late0', 'clsact']);
-    const fd = await client.app.socket(AF_INET);
-    await client.engine.defer(fd, { ...peer, sockaddr: address });
-    expect(inside(lab.client, ['tc', 'filter', 'show', 'dev', 'late0', 'egress'])).toContain('knock_egress');
-    expect(inside(lab.client, ['tc', 'filter', 'show', 'dev', 'late0', 'ingress'])).toContain(
-      'knock_ingress',
-    );
-    await client.app.close(fd);
-  }
-  inside(lab.client, ['ip', 'link', 'del', 'late0']);
-  const fd = await client.app.socket(AF_INET);
-  await client.engine.defer(fd, peerAt(lab.server, 'ipv4', PORT));
   await client.app.close(fd);
 });
 

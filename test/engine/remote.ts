@@ -6,6 +6,7 @@ import type { Peer } from '../../ts/engine/engine.ts';
 import { parseAddress } from '../../ts/stealth/address.ts';
 import { destinationOf } from '../../ts/stealth/destination.ts';
 import { AF_INET, AF_INET6 } from '../../ts/sys/libc.ts';
+import { hasTcx } from '../../ts/sys/tcx.ts';
 import type { Family, Host } from '../lab/netns.ts';
 import { patient } from '../lab/slowness.ts';
 import type { Targets } from './worker.ts';
@@ -31,6 +32,15 @@ interface Answer {
   readonly id: number;
   readonly result?: unknown;
   readonly error?: { readonly name: string; readonly message: string };
+}
+
+/** Those in which this kernel has filters. */
+export const WAYS = hasTcx() ? (['tcx', 'clsact'] as const) : (['clsact'] as const);
+export type Way = (typeof WAYS)[number];
+
+/** What `startEngine` has to be told. */
+export function forced(way: Way): 'clsact' | undefined {
+  return way === 'clsact' ? way : undefined;
 }
 
 const WORKER = fileURLToPath(new URL('worker.ts', import.meta.url));

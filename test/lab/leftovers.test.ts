@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Control, KNOCKIFY, startControl } from './control.ts';
+import { filtersOn } from './filters.ts';
 import { PAGE, startLighttpd, urlOf } from './lighttpd.ts';
 import { type Host, inside, type Lab, openLab } from './netns.ts';
 import { type Knock, PYTHON, run, start, stop, untilSays } from './program.ts';
@@ -17,11 +18,11 @@ afterAll(() => lab?.close());
 
 /** What control processes put into a network namespace: its queueing disciplines and filters. Program ids aside. */
 function traces(host: Host): string {
-  const filters = ['egress', 'ingress'].map((side) =>
-    inside(host, ['tc', 'filter', 'show', 'dev', host.device, side]),
+  const filters = ['lo', host.device].flatMap((device) =>
+    filtersOn(host, device).map(({ way, direction, name }) => `${device}: ${way} ${direction} ${name}\n`),
   );
   const shown = [inside(host, ['tc', 'qdisc', 'show']), ...filters, inside(host, ['bpftool', 'net', 'show'])];
-  return shown.join('\n').replace(/:\[\d+\]|\bid \d+/g, '');
+  return shown.join('').replace(/:\[\d+\]|\bid \d+/g, '');
 }
 
 async function fetchPage(port: number, client: Control, server: Control): Promise<void> {

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ListenerStatus, Status } from '../../ts/spec/status.ts';
 import { type Control, controlCommand, KNOCKIFY, startControl } from './control.ts';
-import { type Host, inside, type Lab, openLab } from './netns.ts';
+import { knockFilters } from './filters.ts';
+import { inside, type Lab, openLab } from './netns.ts';
 import {
   type Knock,
   LIBRARY,
@@ -114,15 +115,6 @@ async function guarded(): Promise<readonly ListenerStatus[]> {
   expect(outcome).toMatchObject({ status: 0, stderr: '' });
   return (JSON.parse(outcome.stdout) as Status).listeners;
 }
-
-const filters = (host: Host) =>
-  ['ingress', 'egress'].flatMap((side) =>
-    [
-      ...inside(host, ['tc', 'filter', 'show', 'dev', host.device, side]).matchAll(
-        /handle 0x\w+ (knock_\w+)/g,
-      ),
-    ].map((match) => match[1]),
-  );
 
 test('has no more privileges than it needs, and nobody of its user can look into it', () => {
   for (const set of ['CapPrm', 'CapEff', 'CapBnd', 'CapInh', 'CapAmb'])
@@ -243,7 +235,7 @@ describe.each(MODES)('%s', (mode) => {
       await until('the next control process', () => readied() > before, 20_000);
       expect(await exchange(mode)).toBe(REQUEST);
       expect(await exchange(mode, 'a wrong secret')).toMatch(/^curl: /);
-      expect(filters(lab.server)).toEqual(['knock_ingress', 'knock_egress']);
+      expect(knockFilters(lab.server)).toEqual(['knock_ingress', 'knock_egress']);
       const counts = { authorised: 1 + kill, rejected: kill };
       expect(await guarded()).toMatchObject([{ pid: program.pid, port: PORTS[mode], syns: counts }]);
     }

@@ -4,6 +4,7 @@ import { padSecret } from '../../ts/stealth/secret.ts';
 import { computeToken } from '../../ts/stealth/token.ts';
 import { capturing } from './capture.ts';
 import { startControl } from './control.ts';
+import { filtersOn } from './filters.ts';
 import { inside, setSysctl } from './netns.ts';
 import { type Packet, syns } from './packets.ts';
 import { comparable, type Probe, sendBatch, startFlood, timestampOption } from './probes.ts';
@@ -171,9 +172,8 @@ test('wrong tokens push no right one out', async () => {
 /** The server's map of tokens, by way of the control process's filter. */
 function tokenMap(): number {
   const { server } = stealth;
-  const [{ tc }] = JSON.parse(inside(server, ['bpftool', '-j', 'net', 'show', 'dev', server.device]));
-  const egress = tc.find(({ name }: { name: string }) => name.startsWith('knock_egress'));
-  const { map_ids } = JSON.parse(inside(server, ['bpftool', '-j', 'prog', 'show', 'id', String(egress.id)]));
+  const egress = filtersOn(server).find(({ name }) => name === 'knock_egress');
+  const { map_ids } = JSON.parse(inside(server, ['bpftool', '-j', 'prog', 'show', 'id', String(egress?.id)]));
   const named = (id: number) =>
     JSON.parse(inside(server, ['bpftool', '-j', 'map', 'show', 'id', String(id)])).name;
   return map_ids.find((id: number) => named(id).startsWith('knock_tokens'));

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { capturing } from './capture.ts';
 import { type Control, controlCommand, startControl } from './control.ts';
 import { afflict } from './doom.ts';
+import { filtersOn } from './filters.ts';
 import { type Host, inside, type Lab, openLab } from './netns.ts';
 import { type Knock, PYTHON, run, start, stop, until, untilSays } from './program.ts';
 import { SECRET } from './stealthlab.ts';
@@ -60,11 +61,13 @@ const attempt = (
   );
 const WELL = { stdout: 'ok\n', stderr: '' };
 
+const hooked = () => [inside(lab.server, ['tc', 'qdisc', 'show']), ...filtersOn(lab.server)];
+
 describe('kernel memory', () => {
   test.each(['1+', '5+', '12+', '20+'])(
     'that BPF can not have at start (%s) ends the start',
     async (when) => {
-      const before = inside(lab.server, ['tc', 'qdisc', 'show']);
+      const before = hooked();
       const strace = [
         'strace',
         '-f',
@@ -81,7 +84,7 @@ describe('kernel memory', () => {
       });
       expect(outcome.status).toBe(1);
       expect(outcome.stderr).toMatch(/^knockify control: .*ENOMEM/);
-      expect(inside(lab.server, ['tc', 'qdisc', 'show'])).toBe(before);
+      expect(hooked()).toEqual(before);
       expect(existsSync(`${lab.directory}/starved.sock`)).toBe(false);
     },
   );

@@ -45,9 +45,9 @@ export class EngineTrial implements Trial {
     try {
       // Not at the top: loading these fails where libbpf.so.1 is missing, which is something to report.
       const { createEngine } = await import('../engine/select.ts');
-      const { predecessor } = await import('../engine/stock/links.ts');
+      const { waysHere } = await import('../engine/stock/ways.ts');
       // Filters that are there already may hold back the SYN of a delayed socket: then they have to stay.
-      const inherited = predecessor(0) !== undefined;
+      const inherited = waysHere().some((way) => way.replaceable().length > 0);
       if (inherited && missingCapabilities(['CAP_SYS_ADMIN']).length > 0)
         return note(
           'not tried: filters of an earlier control process are here, and BPF and tc worked for that',

@@ -19,6 +19,9 @@ const ACCEPTS = 32;
 const OVERDUE_AFTER = 1000;
 const LOOK_EVERY = 500;
 
+/** How often the engine looks at what the kernel does not tell of. Milliseconds. */
+const FOLLOW_EVERY = 5000;
+
 interface Client extends Tool {
   readonly fd: number;
   readonly session: Session;
@@ -53,6 +56,7 @@ export class ControlServer {
   readonly #sweeper: NodeJS.Timeout;
   #unhear: (() => void) | undefined;
   #looking: NodeJS.Timeout | undefined;
+  readonly #following: NodeJS.Timeout;
 
   /** `listener` is a listening channel descriptor; the server owns it from here on. */
   constructor(listener: number, around: Surroundings, limits = LIMITS) {
@@ -65,6 +69,7 @@ export class ControlServer {
     if (around.telling !== undefined) around.telling.status.sessions = () => this.#clients.size;
     const { changes } = around.engine;
     if (changes !== undefined) this.#unfollow = channel.watch(changes, () => this.#follow());
+    this.#following = setInterval(() => this.#follow(true), FOLLOW_EVERY).unref();
     const { prompt } = around;
     if (prompt === undefined) return;
     const unwatch = channel.watch(prompt.descriptor, () => this.#hear(prompt));
@@ -80,6 +85,7 @@ export class ControlServer {
     clearTimeout(this.#breather);
     clearInterval(this.#sweeper);
     clearInterval(this.#looking);
+    clearInterval(this.#following);
     this.#unhear?.();
     this.#unwatch?.();
     this.#unwatch = undefined;
@@ -90,9 +96,9 @@ export class ControlServer {
     for (const client of [...this.#clients]) this.#drop(client);
   }
 
-  #follow(): void {
+  #follow(all = false): void {
     try {
-      this.#around.engine.follow();
+      this.#around.engine.follow(all);
     } catch (error) {
       // Whoever arms a socket next is told, too.
       this.#around.log.error(`following the interfaces: ${error instanceof Error ? error.message : error}`);

@@ -173,8 +173,8 @@ export interface Engine {
   readonly secrets: SecretSlots | undefined;
   /** Undefined where the kernel tells nothing. */
   readonly records: Records | undefined;
-  /** Catches up with interfaces that came, changed or went. */
-  follow(): void;
+  /** Catches up with interfaces that came, changed or went; with `all`, also where nothing told so. */
+  follow(all?: boolean): void;
   /**
    * Throws EngineError when the descriptor is not a TCP socket of this network namespace. All other methods but
    * `guard` and `inspectAccepted` rely on that having been asked.

@@ -185,12 +185,13 @@ export function bindProgramMap(program: number, map: number): void {
 
 /** What the kernel tells of a loaded program. */
 export interface ProgramInfo {
+  readonly id: number;
   readonly name: string;
   readonly maps: readonly number[];
 }
 
 // Offsets in struct bpf_prog_info and struct bpf_map_info (linux/bpf.h); the kernel fills in as much as there is room for.
-const PROGRAM_INFO = { size: 80, mapCount: 52, maps: 56, name: 64 } as const;
+const PROGRAM_INFO = { size: 80, id: 4, mapCount: 52, maps: 56, name: 64 } as const;
 const MAP_INFO = { size: 40, type: 0, valueSize: 12, name: 24 } as const;
 const NAME_BYTES = 16;
 const MOST_MAPS = 16;
@@ -226,7 +227,7 @@ export function programInfo(fd: number): ProgramInfo {
   info(fd, value);
   const count = Math.min(MOST_MAPS, value.readUInt32LE(PROGRAM_INFO.mapCount));
   const maps = Array.from({ length: count }, (_, i) => ids.readUInt32LE(4 * i));
-  return { name: nameAt(value, PROGRAM_INFO.name), maps };
+  return { id: value.readUInt32LE(PROGRAM_INFO.id), name: nameAt(value, PROGRAM_INFO.name), maps };
 }
 
 export function mapInfo(fd: number): {

@@ -1,11 +1,10 @@
 import { closeSync, openSync } from 'node:fs';
 import { socketsIn } from '../../sys/diagnosis.ts';
-import { close, countFilters, flock, interfaces, LOCK_EX } from '../../sys/libc.ts';
-import { destroyHook, detachFilter } from '../../sys/trafficControl.ts';
+import { close, flock, interfaces, LOCK_EX } from '../../sys/libc.ts';
 import { TCP_STATE } from '../socket.ts';
 import { decodeMark, MAPS, PHASE } from './layout.ts';
-import { DIRECTIONS, filterPlace, MOST_PREDECESSORS, predecessor } from './links.ts';
 import { mapsOf } from './takeover.ts';
+import { waysHere } from './ways.ts';
 
 /** What engines that are gone have left on the interfaces of this network namespace. */
 export type Leftovers =
@@ -13,14 +12,13 @@ export type Leftovers =
   /** So many sockets would send SYNs without their tokens. */
   | { readonly outcome: 'needed'; readonly sockets: number };
 
-const GENERATIONS = Array.from({ length: MOST_PREDECESSORS }, (_, generation) => generation);
-
 /**
  * Takes the filters away, and what an engine may have made to hang them from where nothing else hangs; unless somebody
  * needs them. Needs CAP_SYS_ADMIN. Throws SysError.
  */
 export function removeLeftovers(): Leftovers {
-  const programs = GENERATIONS.flatMap((generation) => predecessor(generation) ?? []);
+  const ways = waysHere();
+  const programs = ways.flatMap((way) => way.all());
   if (programs.length === 0) return { outcome: 'none' };
   const lock = openSync('/proc/self/ns/net', 'r');
   try {
@@ -28,7 +26,7 @@ export function removeLeftovers(): Leftovers {
     if (!flock(lock, LOCK_EX)) return { outcome: 'in use' };
     const sockets = programs.reduce((sum, program) => sum + countMarked(program), 0);
     if (sockets > 0) return { outcome: 'needed', sockets };
-    for (const index of interfaces()) uncover(index);
+    for (const index of interfaces()) for (const way of ways) way.clear(index);
     return { outcome: 'removed' };
   } finally {
     closeSync(lock);
@@ -46,12 +44,4 @@ function countMarked(program: number): number {
   } finally {
     for (const fd of maps.values()) close(fd);
   }
-}
-
-function uncover(index: number): void {
-  const places = GENERATIONS.flatMap((generation) =>
-    DIRECTIONS.map((direction) => filterPlace(index, direction, generation)),
-  );
-  const detached = places.map(detachFilter);
-  if (detached.includes(true) && countFilters(index) === 0) destroyHook(index);
 }

@@ -53,6 +53,7 @@ import { Marks } from './marks.ts';
 import { KernelRecords } from './records.ts';
 import { KernelSlots } from './secretSlots.ts';
 import { bequeath, inherit } from './takeover.ts';
+import { type Ways, waysHere } from './ways.ts';
 
 /** What the guards use, and whoever comes next goes on with. */
 const SHARED = ['syns', 'tokens', 'secrets', 'counts', 'following', 'events'] as const;
@@ -117,10 +118,11 @@ export class StockEngine implements Engine {
   readonly #sources: Sources;
 
   /** Loads the programs and covers all interfaces, in place of a predecessor's. Throws SysError or EngineError. */
-  constructor(memory?: Memory) {
+  constructor(memory?: Memory, ways: Ways = waysHere()) {
     this.#namespace = ownNamespace();
     this.#sysctls = new Sysctls();
-    const { generation, maps } = inherit(memory);
+    const inheritance = inherit(memory, ways);
+    const { generation, maps } = inheritance;
     try {
       this.#programs = loadBpf('armed.bpf.o', { maps });
     } finally {
@@ -137,10 +139,13 @@ export class StockEngine implements Engine {
       ...{ armed: this.#marks.map, listeners: map('listeners'), counts: map('counts') },
       ...{ following: map('following'), events: map('events') },
     });
-    const egress = this.#programs.program('knock_egress');
+    const [ingress, egress] = [
+      this.#programs.program('knock_ingress'),
+      this.#programs.program('knock_egress'),
+    ];
     // The filters use none of them; the tie keeps them for the next control process to find.
     for (const name of ['notes', 'listeners', ...SHARED] as const) bindProgramMap(egress, map(name));
-    this.#links = new Links({ egress, ingress: this.#programs.program('knock_ingress') }, generation);
+    this.#links = new Links({ ingress, egress }, inheritance, ways);
     this.changes = this.#links.events;
     this.#sources = {
       marks: this.#marks.map,
@@ -152,13 +157,14 @@ export class StockEngine implements Engine {
     bequeath(
       generation,
       Object.values(MAPS).map((name) => this.#programs.map(name)),
+      { ingress, egress },
       memory,
     );
   }
 
   /** A socket that is delayed or armed may send by an interface that was not there when it was: cover that now. */
-  follow(): void {
-    this.#links.follow();
+  follow(all = false): void {
+    this.#links.follow(all);
   }
 
   look(fd: number): Sight {
@@ -202,6 +208,7 @@ export class StockEngine implements Engine {
     const mark = decodeMark(bytes);
     if (mark.phase !== PHASE.armed || (isn !== undefined && mark.isn !== isn)) return undefined;
     if (slippedBy(mark, state)) {
+      this.#links.follow(true);
       return 'the SYN left by an interface without our filter, so with a timestamp that does not fit the token';
     }
     return refusalText(mark.refused);
@@ -291,7 +298,7 @@ export class StockEngine implements Engine {
       if (prepared.outcome === 'ready') return prepared;
       if (prepared.outcome === 'unfit')
         throw unexpected(phaseOf(prepared.state, decodeMark(prepared.mark)), wanted);
-      this.#links.follow();
+      this.#links.follow(false);
     }
   }
 }
