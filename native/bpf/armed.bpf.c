@@ -205,12 +205,12 @@ static __always_inline int check_syn(struct __sk_buff *skb, struct knock_socket 
   return TC_ACT_UNSPEC;
 }
 
-SEC("tc")
-int knock_egress(struct __sk_buff *skb) {
+/* Not inlined, as handshake() below: what most packets run then saves no registers and clears no memory for it. */
+static __attribute__((noinline)) int connecting(struct __sk_buff *skb) {
   struct bpf_sock *sk = skb->sk;
   struct knock_socket *mark;
 
-  if (!sk || sk->state != TCP_SYN_SENT) return TC_ACT_UNSPEC;
+  if (!sk) return TC_ACT_UNSPEC;
   sk = bpf_sk_fullsock(sk);
   if (!sk) return TC_ACT_UNSPEC;
   mark = bpf_sk_storage_get(&knock_armed_1, sk, 0, 0);
@@ -218,6 +218,13 @@ int knock_egress(struct __sk_buff *skb) {
   if (mark->phase == KNOCK_ARMED) return check_syn(skb, mark);
   if (mark->phase == KNOCK_HOLD) return hold_back(mark, KNOCK_REFUSED_HELD);
   return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int knock_egress(struct __sk_buff *skb) {
+  struct bpf_sock *sk = skb->sk;
+
+  return sk && sk->state == TCP_SYN_SENT ? connecting(skb) : TC_ACT_UNSPEC;
 }
 
 static __always_inline struct bpf_sock *find_client(struct __sk_buff *skb, const struct headers *h) {
@@ -253,12 +260,9 @@ static __always_inline void restore_echo(struct __sk_buff *skb, const struct hea
   replace_word(skb, tcp, field + 4, mark->tsval, mark->real_tsval);
 }
 
-SEC("tc")
-int knock_ingress(struct __sk_buff *skb) {
-  const __u64 *until = echoes();
+static __attribute__((noinline)) int handshake(struct __sk_buff *skb) {
   struct headers h = {};
 
-  if (!until || *until < bpf_jiffies64() || skb->len > HANDSHAKE_LONGEST) return TC_ACT_UNSPEC;
   if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6)) return TC_ACT_UNSPEC;
   if (read_headers(skb, &h) || h.protocol != IPPROTO_TCP) return TC_ACT_UNSPEC;
   if ((h.tcp_fixed[TCP_FLAG_BYTE] & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK)) return TC_ACT_UNSPEC;
@@ -269,6 +273,14 @@ int knock_ingress(struct __sk_buff *skb) {
   if (mark) restore_echo(skb, &h, mark);
   bpf_sk_release(sk);
   return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int knock_ingress(struct __sk_buff *skb) {
+  const __u64 *until = echoes();
+
+  if (!until || *until < bpf_jiffies64() || skb->len > HANDSHAKE_LONGEST) return TC_ACT_UNSPEC;
+  return handshake(skb);
 }
 
 char license_text[] SEC("license") = "GPL";

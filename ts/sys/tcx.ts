@@ -14,6 +14,8 @@ const libbpf = library('libbpf.so.1', {
 
 /** enum bpf_attach_type. */
 const ATTACH_TYPE: Readonly<Record<Direction, number>> = { ingress: 46, egress: 47 };
+/** In the place of the program named, which the kernel does without a grace period. */
+const BPF_F_REPLACE = 4;
 /** With no other program named: before all others. */
 const BPF_F_BEFORE = 8;
 /** On one interface, in one direction: BPF_MPROG_MAX, less the end of the kernel's list. */
@@ -44,12 +46,13 @@ export function queryTcx(index: number, direction: Direction): number[] {
   return Array.from({ length: count.readUInt32LE() }, (_, i) => ids.readUInt32LE(4 * i));
 }
 
-/** Has a program run before all others on an interface. */
-export function attachTcx(index: number, direction: Direction, program: number): void {
+/** Has a program run instead of `replaced`, or before all others on an interface. */
+export function attachTcx(index: number, direction: Direction, program: number, replaced?: number): void {
   // struct bpf_prog_attach_opts: size_t sz; u32 flags; int replace_fd; what libbpf 1.1 does not know is left out.
   const options = Buffer.alloc(16);
   options.writeBigUInt64LE(BigInt(options.length), 0);
-  options.writeUInt32LE(BPF_F_BEFORE, 8);
+  options.writeUInt32LE(replaced === undefined ? BPF_F_BEFORE : BPF_F_REPLACE, 8);
+  options.writeInt32LE(replaced ?? 0, 12);
   const result = libbpf.bpf_prog_attach_opts(program, index, ATTACH_TYPE[direction], options);
   checked(`attach to tcx ${direction} (interface ${index})`, result);
 }

@@ -99,19 +99,31 @@ class TcxFilters implements Filters {
   }
 
   /**
-   * First comes ours, then a predecessor's goes: both together do what one does, so that there is no gap, and ours is ahead
-   * of what came in front of the other.
+   * In the place of a predecessor's that is the first. Otherwise first comes ours, then that goes: both together do what one
+   * does, so that there is no gap, and ours is ahead of what came in front of the other.
    */
   #hang(index: number, direction: Direction, there: readonly number[]): void {
+    const [first, ...others] = there;
+    let hangs = false;
+    if (first !== undefined)
+      this.#eachKin([first], (fd) => {
+        attachTcx(index, direction, this.#programs[direction], fd);
+        hangs = true;
+        this.#inherited.add(index);
+      });
+    if (!hangs) this.#add(index, direction);
+    this.#eachKin(others, (fd) => {
+      this.#inherited.add(index);
+      detachTcx(index, direction, fd);
+    });
+  }
+
+  #add(index: number, direction: Direction): void {
     try {
       attachTcx(index, direction, this.#programs[direction]);
     } catch (error) {
       throw error instanceof SysError && error.errno === ERANGE ? tooManyError(MOST_TCX_PROGRAMS) : error;
     }
-    this.#eachKin(there, (fd) => {
-      this.#inherited.add(index);
-      detachTcx(index, direction, fd);
-    });
   }
 
   /** Calls `use` with each program that shares a map with ours, but ours. */
