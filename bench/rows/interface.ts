@@ -1,8 +1,13 @@
-import { openLab } from '../../test/lab/netns.ts';
-import { atLeast, compared, type Row } from '../row.ts';
-import { interleaved } from '../statistics.ts';
+import { startControl } from '../../test/lab/control.ts';
+import { type Host, type Lab, openLab } from '../../test/lab/netns.ts';
+import { atLeast, compared, figure, type Row } from '../row.ts';
+import { type Round, ratios } from '../statistics.ts';
 
 const PORT = 7081;
+/** Rounds of each comparison, for one that was asked for. */
+const ROUNDS = 2;
+
+const namespaceOf = (lab: Lab) => `/run/netns/${lab.client.namespace}`;
 
 export const interfaces: Row = {
   id: 'interface',
@@ -10,21 +15,43 @@ export const interfaces: Row = {
   baseline: 'one without them',
   async measure(bench) {
     const { stealth, settings } = bench;
-    const plain = openLab();
+    const program = bench.program('datagrams');
+    const labs: Lab[] = [];
+    const open = (): Lab => {
+      const lab = openLab();
+      labs.push(lab);
+      return lab;
+    };
     try {
-      const sender = bench.program('datagrams');
-      const sent = async (host: typeof plain.client, to: typeof plain.server) =>
-        Number(
-          await bench.output(host, [sender, to.addresses.ipv4, String(PORT), String(settings.seconds)]),
-        ) / settings.seconds;
-      const rounds = await interleaved(
-        settings.rounds * 2,
-        () => sent(stealth.client, stealth.server),
-        () => sent(plain.client, plain.server),
-      );
-      return { figures: compared('packets', '1/s', rounds, atLeast(0.98)) };
+      const plain = open();
+      const sides = async (first: Lab, second: Lab): Promise<number[]> => {
+        const to = [plain.server.addresses.ipv4, String(PORT), String(settings.seconds)];
+        const said = await bench.output(plain.client, [program, ...to, ...[first, second].map(namespaceOf)]);
+        return said.split(' ').map(Number);
+      };
+      const against = async (lab: Lab): Promise<Round[]> => {
+        const all: Round[] = [];
+        for (let round = 0; round < settings.rounds * ROUNDS; round++) {
+          const ordered = round % 2 === 0;
+          const [first = 0, second = 0] = await (ordered ? sides(lab, plain) : sides(plain, lab));
+          all.push(ordered ? { value: first, baseline: second } : { value: second, baseline: first });
+        }
+        return all;
+      };
+      const atOne = async (end: Host['name']): Promise<Round[]> => {
+        const lab = open();
+        await startControl(lab, lab[end]);
+        return against(lab);
+      };
+      return {
+        figures: [
+          ...compared('packets', '1/s', await against(stealth.lab), atLeast(0.98)),
+          figure('the programs at the sending end alone: ratio', '', ratios(await atOne('client'))),
+          figure('the programs at the receiving end alone: ratio', '', ratios(await atOne('server'))),
+        ],
+      };
     } finally {
-      plain.close();
+      for (const lab of labs) lab.close();
     }
   },
 };
