@@ -8,6 +8,7 @@ export const FILES: readonly { readonly file: string; readonly about: string }[]
   { file: 'test/engine/loading.test.ts', about: 'BPF programs load with CAP_NET_ADMIN and CAP_BPF alone' },
   { file: 'test/engine/port.test.ts', about: 'the port of a connection that is armed' },
   { file: 'test/engine/devices.test.ts', about: 'macvlan, bridge, VXLAN, tun' },
+  { file: 'test/engine/filters.test.ts', about: 'where the filters hang, and beside what' },
   { file: 'test/engine/named.test.ts', about: 'named secrets, with these two capabilities alone' },
   { file: 'test/engine/records.test.ts', about: 'what guards and filters have done' },
   {

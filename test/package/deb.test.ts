@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Status } from '../../ts/spec/status.ts';
 import { type Control, startControl } from '../lab/control.ts';
+import { knockFilters } from '../lab/filters.ts';
 import { type Lab, openLab } from '../lab/netns.ts';
 import { type Outcome, REPOSITORY, run, start } from '../lab/program.ts';
 import { bootMachine, type Machine } from './machine.ts';
@@ -248,8 +249,9 @@ describe('a hidden server', () => {
   test(
     'hides again after the service was stopped, which takes its filters along',
     async () => {
+      expect(knockFilters(lab.server)).toEqual(['knock_ingress', 'knock_egress']);
       await succeed('systemctl stop knockify.socket knockify.service');
-      expect(await succeed('tc qdisc show')).not.toContain('clsact');
+      expect(knockFilters(lab.server)).toEqual([]);
       await succeed('systemctl start knockify.socket');
       await expectHidden();
     },
@@ -261,6 +263,7 @@ describe('a hidden server', () => {
     async () => {
       await succeed(commands('Remove'));
       expect(await openPorts()).toEqual([22, 80]);
+      expect(knockFilters(lab.server)).toEqual([]);
       expect(await succeed('tc qdisc show')).not.toContain('clsact');
       expect(await succeed('ls -d /run/knock* /sys/fs/bpf/knock* 2>/dev/null || true')).toBe('');
       await succeed('rm knockify_*.deb');
