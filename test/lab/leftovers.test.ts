@@ -1,10 +1,10 @@
 import { existsSync, statSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Control, KNOCKIFY, startControl } from './control.ts';
-import { filtersOn } from './filters.ts';
+import { filtersOn, knockFilters, strip } from './filters.ts';
 import { PAGE, startLighttpd, urlOf } from './lighttpd.ts';
 import { type Host, inside, type Lab, openLab } from './netns.ts';
-import { type Knock, PYTHON, run, start, stop, untilSays } from './program.ts';
+import { type Knock, PYTHON, run, start, stop, until, untilSays } from './program.ts';
 import { PROTECTED_LENGTH, SECRET } from './stealthlab.ts';
 
 /** What a control process that ends takes with it, and what it leaves to the next one. */
@@ -68,6 +68,17 @@ test('others leave their filters, for delayed connects of running programs, and 
     seen.push(traces(lab.client));
   }
   expect(new Set(seen).size).toBe(1);
+});
+
+test('one that works puts back what somebody took away', async () => {
+  const control = await startControl(lab, lab.client);
+  const before = knockFilters(lab.client);
+  expect(before).toEqual(['knock_ingress', 'knock_egress']);
+  strip(lab.client, lab.client.device);
+  // Of a queueing discipline netlink tells at once; at tcx it looks now and then.
+  await until('the filters', () => knockFilters(lab.client).length === before.length);
+  expect(knockFilters(lab.client)).toEqual(before);
+  await control.stop();
 });
 
 describe('control --remove-filters', () => {
