@@ -78,8 +78,21 @@ static int socket_of(const struct nlmsghdr *message, struct knk_seen *seen) {
   return 1;
 }
 
+/* Where the sockets found go: whole, or of each the cookie; the other is NULL. */
+struct room {
+  struct knk_seen *seen;
+  uint64_t *cookies;
+  int capacity;
+};
+
+static void keep(const struct room *room, int at, const struct knk_seen *one) {
+  if (at >= room->capacity) return;
+  if (room->seen) room->seen[at] = *one;
+  if (room->cookies) room->cookies[at] = one->cookie;
+}
+
 /* Reads the answers of one dump: how many sockets there are now, whether there is room for all or not. */
-static int read_answers(int fd, struct knk_seen *seen, int capacity, int count) {
+static int read_answers(int fd, const struct room *room, int count) {
   char buffer[32768] __attribute__((aligned(NLMSG_ALIGNTO)));
 
   for (;;) {
@@ -90,21 +103,28 @@ static int read_answers(int fd, struct knk_seen *seen, int capacity, int count) 
       if (m->nlmsg_type == NLMSG_DONE) return count;
       if (m->nlmsg_type == NLMSG_ERROR) return ((struct nlmsgerr *)NLMSG_DATA(m))->error;
       if (m->nlmsg_type != SOCK_DIAG_BY_FAMILY || !socket_of(m, &one)) continue;
-      if (count < capacity) seen[count] = one;
-      count++;
+      keep(room, count++, &one);
     }
   }
 }
 
-int knk_sockets(uint32_t states, int map, struct knk_seen *seen, int capacity) {
+static int find(uint32_t states, int map, const struct room *room) {
   const int families[] = {AF_INET, AF_INET6};
   int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
   int count = fd < 0 ? -errno : 0;
 
   for (int i = 0; i < 2 && count >= 0; i++) {
     struct request request = request_for(families[i], states, map);
-    count = send(fd, &request, sizeof(request), 0) < 0 ? -errno : read_answers(fd, seen, capacity, count);
+    count = send(fd, &request, sizeof(request), 0) < 0 ? -errno : read_answers(fd, room, count);
   }
   if (fd >= 0) close(fd);
   return count;
+}
+
+int knk_sockets(uint32_t states, int map, struct knk_seen *seen, int capacity) {
+  return find(states, map, &(struct room){.seen = seen, .capacity = capacity});
+}
+
+int knk_socket_cookies(uint32_t states, int map, uint64_t *cookies, int capacity) {
+  return find(states, map, &(struct room){.cookies = cookies, .capacity = capacity});
 }

@@ -31,4 +31,7 @@ _Static_assert(sizeof(struct knk_seen) == 96, "mirrored in ts/sys/diagnosis.ts")
  * them as there is room for. Does not wait for anything. Needs CAP_BPF. */
 KNK_EXPORT int knk_sockets(uint32_t states, int map, struct knk_seen *seen, int capacity);
 
+/* The same, of each only the cookie. */
+KNK_EXPORT int knk_socket_cookies(uint32_t states, int map, uint64_t *cookies, int capacity);
+
 #endif

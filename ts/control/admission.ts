@@ -22,6 +22,7 @@ export interface Elsewhere {
 export class Admission<T> {
   readonly #perUser: number;
   readonly #others: Elsewhere | undefined;
+  /** Kept at 0 until `tidy`: most users come again at once. */
   readonly #inside = new Map<number, number>();
   readonly #waiting = new Map<number, T[]>();
 
@@ -46,9 +47,7 @@ export class Admission<T> {
 
   /** One of the user's clients is gone; returns the next, which is admitted in its place. */
   leave(uid: number): T | undefined {
-    const inside = this.#insideOf(uid) - 1;
-    if (inside > 0) this.#inside.set(uid, inside);
-    else this.#inside.delete(uid);
+    this.#inside.set(uid, Math.max(0, this.#insideOf(uid) - 1));
     const next = this.#next(uid);
     this.#tell(uid);
     return next;
@@ -62,6 +61,11 @@ export class Admission<T> {
       this.#tell(uid);
     }
     return admitted;
+  }
+
+  /** Forgets the users that have no client. To be called now and then. */
+  tidy(): void {
+    for (const [uid, inside] of this.#inside) if (inside === 0) this.#inside.delete(uid);
   }
 
   #insideOf(uid: number): number {

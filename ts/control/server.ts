@@ -1,5 +1,6 @@
 import type { Left, Prompt } from '../engine/engine.ts';
 import { decode, encode, MAX_MESSAGE_SIZE, ProtocolError } from '../spec/codec.ts';
+import { ByDescriptor } from '../sys/byDescriptor.ts';
 import * as channel from '../sys/channel.ts';
 import { SysError } from '../sys/error.ts';
 import { Admission, LIMITS, type Limits } from './admission.ts';
@@ -46,7 +47,7 @@ function kept(left: Left): Left {
 export class ControlServer {
   readonly #around: Surroundings;
   readonly #listener: number;
-  readonly #clients = new Set<Client>();
+  readonly #clients = new ByDescriptor<Client>();
   readonly #buffer = Buffer.alloc(MAX_MESSAGE_SIZE);
   #unwatch: (() => void) | undefined;
   #unfollow: (() => void) | undefined;
@@ -93,7 +94,7 @@ export class ControlServer {
     this.#unfollow = undefined;
     channel.close(this.#listener);
     for (const left of this.#admission.clear()) this.#discard(left);
-    for (const client of [...this.#clients]) this.#drop(client);
+    for (const client of this.#clients.values()) this.#drop(client);
   }
 
   #follow(all = false): void {
@@ -187,7 +188,7 @@ export class ControlServer {
       return;
     }
     const client: Client = { fd, uid: identity.uid, session, unwatch, heardAt: performance.now() };
-    this.#clients.add(client);
+    this.#clients.set(fd, client);
     if (answered !== undefined) session.adopt(answered, datagram === undefined);
     this.#take(client, datagram, left);
   }
@@ -205,8 +206,9 @@ export class ControlServer {
   /** Whoever connects and says nothing holds nothing for ever. */
   #sweep(): void {
     const { silence, call } = this.#limits;
+    this.#admission.tidy();
     const now = performance.now();
-    for (const client of [...this.#clients]) {
+    for (const client of this.#clients.values()) {
       if (client.unfollow !== undefined) continue;
       if (now - client.heardAt < (client.session.calling ? call : silence)) continue;
       this.#around.log.info(`dropped a client of user ${client.uid} that said nothing any more`);
@@ -260,7 +262,7 @@ export class ControlServer {
   }
 
   #send(client: Client, answer: Answer): void {
-    if (!this.#clients.has(client)) return;
+    if (this.#clients.get(client.fd) !== client) return;
     try {
       channel.send(client.fd, encode(answer));
       if (client.session.over) this.#drop(client);
@@ -303,7 +305,8 @@ export class ControlServer {
   }
 
   #drop(client: Client): void {
-    if (!this.#clients.delete(client)) return;
+    if (this.#clients.get(client.fd) !== client) return;
+    this.#clients.delete(client.fd);
     client.unwatch();
     client.unfollow?.();
     client.session.end();

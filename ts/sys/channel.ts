@@ -1,4 +1,5 @@
 import { addon } from './addon.ts';
+import { ByDescriptor } from './byDescriptor.ts';
 import { checked } from './error.ts';
 
 interface Native {
@@ -83,7 +84,7 @@ export function send(fd: number, data: Uint8Array, descriptors: readonly number[
 /** How many ready descriptors one turn of the event loop takes notice of. */
 const MOST_READY = 64;
 const ready = new Int32Array(MOST_READY);
-const watchers = new Map<number, () => void>();
+const watchers = new ByDescriptor<() => void>();
 let observing = false;
 
 function callReady(count: number): void {

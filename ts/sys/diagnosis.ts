@@ -5,6 +5,7 @@ import { AF_INET } from './options.ts';
 
 const native = library(artefact('knockify_native.node'), {
   knk_sockets: ['int', ['uint32', 'int', 'pointer', 'int']],
+  knk_socket_cookies: ['int', ['uint32', 'int', 'pointer', 'int']],
 });
 
 /** A TCP socket of this network namespace that a socket-storage map has a value of. */
@@ -27,6 +28,8 @@ const SEEN = {
   ...{ size: 96, cookie: 0, uid: 8, interface: 12, inode: 16, port: 20, family: 22, address: 24 },
   ...{ stored: 40, storage: 44 },
 } as const;
+const COOKIE_BYTES = 8;
+/** For how many there is room at first, or more than are expected. */
 const ROOM = 64;
 const EOPNOTSUPP = 95;
 const ENOENT = 2;
@@ -49,16 +52,35 @@ function decode(bytes: Buffer): SeenSocket {
   };
 }
 
+/** The answers of one of the calls, for as many as there are, each of so many bytes; there may be about `expected` of them. */
+function ask(
+  call: keyof typeof native,
+  states: readonly number[],
+  map: number,
+  size: number,
+  expected = ROOM,
+): Buffer {
+  const set = states.reduce((bits, state) => bits | (1 << state), 0);
+  for (let room = expected; ; ) {
+    const bytes = Buffer.alloc(room * size);
+    const result = native[call](set, map, bytes, room);
+    const count = checked('NETLINK_SOCK_DIAG', result, REMEDIES[-result]);
+    if (count <= room) return bytes.subarray(0, count * size);
+    room = count + ROOM;
+  }
+}
+
 /** The sockets in one of the states (numbers of include/net/tcp_states.h) that the map knows something of. */
 export function socketsIn(states: readonly number[], map: number): SeenSocket[] {
-  const set = states.reduce((bits, state) => bits | (1 << state), 0);
-  for (let room = ROOM; ; room *= 4) {
-    const bytes = Buffer.alloc(room * SEEN.size);
-    const result = native.knk_sockets(set, map, bytes, room);
-    const count = checked('NETLINK_SOCK_DIAG', result, REMEDIES[-result]);
-    if (count > room) continue;
-    return Array.from({ length: count }, (_, i) =>
-      decode(bytes.subarray(i * SEEN.size, (i + 1) * SEEN.size)),
-    );
-  }
+  const bytes = ask('knk_sockets', states, map, SEEN.size);
+  return Array.from({ length: bytes.length / SEEN.size }, (_, i) =>
+    decode(bytes.subarray(i * SEEN.size, (i + 1) * SEEN.size)),
+  );
+}
+
+/** Of the same sockets the cookies, in ascending order; there may be about `expected` of them. */
+export function cookiesIn(states: readonly number[], map: number, expected: number): BigUint64Array {
+  const bytes = ask('knk_socket_cookies', states, map, COOKIE_BYTES, expected + ROOM);
+  const { buffer, byteOffset, length } = bytes;
+  return new BigUint64Array(buffer, byteOffset, length / COOKIE_BYTES).sort();
 }

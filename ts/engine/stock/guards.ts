@@ -11,9 +11,16 @@ const FIRST_SEGMENT_SECONDS = 30;
 /** Prepared programs that are kept for the next listener with the same secret. */
 const MOST_LOADED = 32;
 
+interface Loaded {
+  readonly object: BpfObject;
+  /** Which of all loads it was last wanted for. */
+  wanted: number;
+}
+
 /** One loaded program for each secret and mode; the listeners that use it keep it alive. */
 export class Guards {
-  readonly #loaded = new Map<string, BpfObject>();
+  readonly #loaded = new Map<string, Loaded>();
+  #loads = 0;
   readonly #maps: ReadonlyMap<string, number>;
   readonly #firstSegments: FirstSegments;
 
@@ -62,32 +69,31 @@ export class Guards {
 
   /** Only our own hold on the programs ends. */
   close(): void {
-    for (const object of this.#loaded.values()) object.close();
+    for (const { object } of this.#loaded.values()) object.close();
     this.#loaded.clear();
   }
 
   /** Any client may bring any secret: the listeners keep the programs that they use alive, not we. */
   #dropOldest(): void {
-    for (const [key, object] of this.#loaded) {
-      if (this.#loaded.size <= MOST_LOADED) return;
-      object.close();
-      this.#loaded.delete(key);
-    }
+    if (this.#loaded.size <= MOST_LOADED) return;
+    const [oldest] = [...this.#loaded].sort(([, one], [, other]) => one.wanted - other.wanted);
+    if (oldest === undefined) return;
+    const [key, { object }] = oldest;
+    object.close();
+    this.#loaded.delete(key);
   }
 
   #load({ secret, named, protectedLength, allowReplay = false }: Protection): number {
     const integrity = protectedLength > 0;
     const rodata = encodeGuardConfig(secret, { integrity, refuseReplays: !allowReplay, named });
     const key = createHash('sha256').update(rodata).digest('hex');
-    let object = this.#loaded.get(key);
-    // Deleting first makes it the youngest.
-    this.#loaded.delete(key);
-    if (object !== undefined) this.#loaded.set(key, object);
-    else {
-      object = loadBpf('guard.bpf.o', { rodata, maps: this.#maps });
-      this.#loaded.set(key, object);
-      this.#dropOldest();
+    let loaded = this.#loaded.get(key);
+    if (loaded === undefined) {
+      loaded = { object: loadBpf('guard.bpf.o', { rodata, maps: this.#maps }), wanted: 0 };
+      this.#loaded.set(key, loaded);
     }
-    return object.program('knock_guard_listener');
+    loaded.wanted = ++this.#loads;
+    this.#dropOldest();
+    return loaded.object.program('knock_guard_listener');
   }
 }

@@ -1,5 +1,5 @@
 import { unmapped } from '../../stealth/address.ts';
-import { socketsIn } from '../../sys/diagnosis.ts';
+import { cookiesIn, socketsIn } from '../../sys/diagnosis.ts';
 import { processors, readMapValue, readStorage, writeMapValue, writeStorage } from '../../sys/libbpf.ts';
 import { getBytes } from '../../sys/libc.ts';
 import { isAlive } from '../../sys/process.ts';
@@ -66,6 +66,17 @@ function cookieOf(fd: number): bigint {
   return getBytes(fd, 'SO_COOKIE', 8).readBigUInt64LE();
 }
 
+/** Whether the number is one of those, which are in ascending order. */
+function isAmong(sorted: BigUint64Array, wanted: bigint): boolean {
+  let [from, to] = [0, sorted.length];
+  while (from < to) {
+    const middle = (from + to) >>> 1;
+    if ((sorted[middle] ?? 0n) < wanted) from = middle + 1;
+    else to = middle;
+  }
+  return sorted[from] === wanted;
+}
+
 /**
  * What guards have done. Who has a listener guarded is kept with the listener, and how many SYNs it got in an array that
  * the guards find it in by its cookie; both outlive this process if the maps do. Which listeners there are the kernel
@@ -75,10 +86,10 @@ export class KernelRecords implements Records {
   readonly #maps: RecordMaps;
   readonly #processors = processors();
   #ring: RingBuffer | undefined;
-  /** When sockets were entered that may not listen yet, by cookie. */
+  /** When sockets were entered that were not seen to listen yet, by cookie. */
   readonly #young = new Map<bigint, number>();
-  /** The listeners by cookie, and when that was so. */
-  #alive: ReadonlySet<bigint> = new Set();
+  /** The listeners' cookies, in ascending order, and when that was so. Of many listeners it is little. */
+  #alive: BigUint64Array = new BigUint64Array();
   #looked = 0;
 
   constructor(maps: RecordMaps) {
@@ -187,11 +198,14 @@ export class KernelRecords implements Records {
   #isAlive(cookie: bigint): boolean {
     const now = Date.now();
     if (Math.abs(now - this.#looked) > LOOK_AGAIN) {
-      this.#alive = new Set(this.#listening().map((listener) => listener.cookie));
-      for (const [other, since] of this.#young) if (now - since >= YOUNG) this.#young.delete(other);
+      this.#alive = cookiesIn([TCP_STATE.listen], this.#maps.listeners, this.#alive.length);
+      for (const [other, since] of this.#young)
+        if (now - since >= YOUNG || isAmong(this.#alive, other)) this.#young.delete(other);
       this.#looked = now;
     }
-    return this.#alive.has(cookie) || now - (this.#young.get(cookie) ?? Number.NEGATIVE_INFINITY) < YOUNG;
+    return (
+      isAmong(this.#alive, cookie) || now - (this.#young.get(cookie) ?? Number.NEGATIVE_INFINITY) < YOUNG
+    );
   }
 
   /** Of a ring buffer's two readers none would get everything, and each could take the other's place in it back. */
