@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { artefact } from './artefacts.ts';
 import { checked } from './error.ts';
 import { library } from './foreign.ts';
@@ -27,10 +27,23 @@ export function isAlive(pid: number): boolean {
   }
 }
 
+/** Room for a name of TASK_COMM_LEN and a newline. */
+const name = Buffer.alloc(32);
+
+/** Not by readFileSync, which takes 64 KiB for each file whose size is not known before. */
+function readName(path: string): string {
+  const fd = openSync(path, 'r');
+  try {
+    return name.toString('utf8', 0, readSync(fd, name)).trimEnd();
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** The name of a process; empty where it is not to be known: it is gone, or /proc doesn't show it to this user. */
 export function programOf(pid: number): string {
   try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8').trimEnd();
+    return readName(`/proc/${pid}/comm`);
   } catch {
     return '';
   }

@@ -41,7 +41,7 @@ export function decodeListener(bytes: Buffer): ListenerRecord {
 }
 
 /** KNOCK_COUNTS and KNOCK_COUNT_PLACES. */
-const COUNTS = 1024;
+export const COUNTS = 1024;
 const COUNT_PLACES = 8;
 
 /** Where the counts of a listener may be, the first of them that has its cookie. */

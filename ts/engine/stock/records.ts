@@ -16,6 +16,7 @@ import {
 import { TCP_STATE } from '../socket.ts';
 import { decodeMark, PHASE } from './layout.ts';
 import {
+  COUNTS,
   COUNTS_BYTES,
   type Counts,
   decodeCounts,
@@ -66,6 +67,12 @@ function cookieOf(fd: number): bigint {
   return getBytes(fd, 'SO_COOKIE', 8).readBigUInt64LE();
 }
 
+/** One among the counts, and who has it; 0 is nobody. */
+interface Place {
+  readonly at: number;
+  readonly cookie: bigint;
+}
+
 /** Whether the number is one of those, which are in ascending order. */
 function isAmong(sorted: BigUint64Array, wanted: bigint): boolean {
   let [from, to] = [0, sorted.length];
@@ -86,8 +93,8 @@ export class KernelRecords implements Records {
   readonly #maps: RecordMaps;
   readonly #processors = processors();
   #ring: RingBuffer | undefined;
-  /** When sockets were entered that were not seen to listen yet, by cookie. */
-  readonly #young = new Map<bigint, number>();
+  /** When places among the counts were taken: whoever has one may not listen yet. */
+  readonly #taken = new Float64Array(COUNTS).fill(Number.NEGATIVE_INFINITY);
   /** The listeners' cookies, in ascending order, and when that was so. Of many listeners it is little. */
   #alive: BigUint64Array = new BigUint64Array();
   #looked = 0;
@@ -99,13 +106,14 @@ export class KernelRecords implements Records {
   enter(fd: number, guardian: Guardian, protection: Protection): void {
     writeStorage(this.#maps.listeners, fd, encodeListener(Date.now(), guardian, protection));
     const cookie = cookieOf(fd);
-    this.#young.set(cookie, Date.now());
-    const places = placesOf(cookie);
-    if (places.some((place) => this.#countsAt(place)?.cookie === cookie)) return;
-    const place = this.#freeOf(places);
+    const places = placesOf(cookie).map((at) => ({ at, cookie: this.#countsAt(at)?.cookie ?? 0n }));
+    const own = places.find((place) => place.cookie === cookie);
+    const place = own ?? this.#freeOf(places);
     if (place === undefined)
       throw new EngineError('too many listeners: the SYNs to this one are not counted, all else is as usual');
-    writeMapValue(this.#maps.counts, key(place), emptyCounts(cookie, this.#processors));
+    this.#taken[place.at] = Date.now();
+    if (own !== undefined) return;
+    writeMapValue(this.#maps.counts, key(place.at), emptyCounts(cookie, this.#processors));
   }
 
   change(fd: number, protection: Protection): void {
@@ -187,25 +195,21 @@ export class KernelRecords implements Records {
   }
 
   /** One that nobody has, or whose socket is gone. */
-  #freeOf(places: readonly number[]): number | undefined {
-    const taken = places.map((place) => ({ place, cookie: this.#countsAt(place)?.cookie ?? 0n }));
-    const free = taken.find(({ cookie }) => cookie === 0n);
-    if (free !== undefined) return free.place;
-    return taken.find(({ cookie }) => !this.#isAlive(cookie))?.place;
+  #freeOf(places: readonly Place[]): Place | undefined {
+    const free = places.find(({ cookie }) => cookie === 0n);
+    if (free !== undefined) return free;
+    const now = Date.now();
+    return places.find(({ at, cookie }) => now - (this.#taken[at] ?? 0) >= YOUNG && !this.#listens(cookie));
   }
 
-  /** A listener, or a socket that may soon be one. All are looked at, but not for each of many that come at once. */
-  #isAlive(cookie: bigint): boolean {
+  /** All are looked at, but not for each of many that come at once. */
+  #listens(cookie: bigint): boolean {
     const now = Date.now();
     if (Math.abs(now - this.#looked) > LOOK_AGAIN) {
       this.#alive = cookiesIn([TCP_STATE.listen], this.#maps.listeners, this.#alive.length);
-      for (const [other, since] of this.#young)
-        if (now - since >= YOUNG || isAmong(this.#alive, other)) this.#young.delete(other);
       this.#looked = now;
     }
-    return (
-      isAmong(this.#alive, cookie) || now - (this.#young.get(cookie) ?? Number.NEGATIVE_INFINITY) < YOUNG
-    );
+    return isAmong(this.#alive, cookie);
   }
 
   /** Of a ring buffer's two readers none would get everything, and each could take the other's place in it back. */
