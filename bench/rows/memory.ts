@@ -1,12 +1,19 @@
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startControl } from '../../test/lab/control.ts';
 import type { Knock } from '../../test/lab/program.ts';
 import { start, stop, until } from '../../test/lab/program.ts';
 import { type Bench, memoryOf } from '../bench.ts';
 import { atMost, type Figure, figure, type Row } from '../row.ts';
+import { quantile } from '../statistics.ts';
 
 const PORT = 7051;
 const MANY = 10_000;
+/** The first times V8 takes what it needs. */
+const FIRST = 2;
+/** A process that has nothing to do any more is looked at so often, every so many milliseconds. */
+const LOOKS = 5;
+const EVERY = 100;
 
 /** Private memory of a process, bytes. */
 function privateMemory(pid: number): number {
@@ -33,29 +40,37 @@ async function perProcess(bench: Bench): Promise<number> {
   return (await idle(bench.stealth.knock(client))) - (await idle(undefined));
 }
 
+/** Mebibytes that stay: of a process that has come to rest. */
+async function atRest(pid: number): Promise<number> {
+  const looks: number[] = [];
+  for (let look = 0; look < LOOKS; look++) {
+    await sleep(EVERY);
+    looks.push(memoryOf(pid, 'VmRSS') / 1024);
+  }
+  return quantile(looks, 0.5);
+}
+
 interface Held {
   /** Bytes. */
   readonly perSocket: number;
-  /** Mebibytes of the control process. */
-  readonly before: number;
+  /** Mebibytes of the control process with the sockets. */
   readonly then: number;
 }
 
-/** Bytes that a process pays for each of many sockets, and mebibytes of the control process before and then. */
+/** Bytes that a process pays for each of many sockets, and what the control process has meanwhile. */
 async function holding(
   bench: Bench,
   command: readonly string[],
   knock: Knock,
   control: number,
 ): Promise<Held> {
-  const before = memoryOf(control, 'VmRSS') / 1024;
   const program = start(bench.stealth.client, command, { knock });
   await until('all sockets', () => program.stdout().includes('memory') || !program.isRunning(), 300_000);
   const grown = /^memory (-?\d+)$/m.exec(program.stdout())?.[1];
   if (grown === undefined) throw new Error(`${command.join(' ')}\n${program.stderr()}`);
-  const then = memoryOf(control, 'VmRSS') / 1024;
+  const then = await atRest(control);
   await stop(program);
-  return { perSocket: Number(grown) / MANY, before, then };
+  return { perSocket: Number(grown) / MANY, then };
 }
 
 export const memory: Row = {
@@ -82,13 +97,13 @@ export const memory: Row = {
       const control = await startControl(lab, client);
       const knock = { ...stealth.knock(client, mode), control: control.socket };
       const pid = control.program.pid;
+      const before = await atRest(pid);
       const held = [];
-      for (let round = 0; round < Math.max(settings.rounds, 4); round++)
+      for (let round = 0; round < FIRST + settings.rounds; round++)
         held.push(await holding(bench, command, knock, pid));
-      const [first] = held;
       const then = held.map((one) => one.then);
-      // The first times V8 takes what it will need; a leak would go on.
-      const growth = then.slice(2).map((value, i) => value - (then[i + 1] ?? 0));
+      const growth = then.slice(FIRST).map((value, i) => value - (then[FIRST + i - 1] ?? Number.NaN));
+      const whole = growth.reduce((sum, value) => sum + value, 0);
       figures.push(
         figure(
           `library, per socket: ${name}`,
@@ -96,9 +111,10 @@ export const memory: Row = {
           held.map((one) => one.perSocket),
           atMost(64),
         ),
-        figure(`control process at rest, before ${name}`, 'MiB', [first?.before ?? 0], atMost(80)),
+        figure(`control process at rest, before ${name}`, 'MiB', [before], atMost(80)),
         figure(`control process with ${MANY} ${name}`, 'MiB', then, atMost(80)),
         figure(`growth with each further ${MANY} ${name}`, 'MiB', growth, atMost(0.5)),
+        figure(`growth in the last ${settings.rounds} times together, ${name}`, 'MiB', [whole], atMost(0.5)),
       );
       await control.stop();
     }
