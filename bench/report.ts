@@ -17,8 +17,9 @@ export function resultOf(row: Row, measurement: Measurement, machine: Machine, d
   return { id, title, baseline, date: date.toISOString(), machine, ...measurement };
 }
 
-function medianOf({ summary, unit }: Figure): string {
-  const spread = summary.count > 1 ? ` (${shown(summary.low)} to ${shown(summary.high)})` : '';
+function medianOf({ summary, unit, within }: Figure): string {
+  const sure = within ? `; ${within.map(shown).join(' to ')} at 95 %` : '';
+  const spread = summary.count > 1 ? ` (${shown(summary.low)} to ${shown(summary.high)}${sure})` : '';
   return `${shown(summary.median)}${unit === '' ? '' : ` ${unit}`}${spread}`;
 }
 

@@ -13,6 +13,8 @@ export interface Figure {
   /** Empty for a ratio. */
   readonly unit: string;
   readonly summary: Summary;
+  /** Where the median is at a confidence of 95 %, if that was asked for. */
+  readonly within?: readonly [low: number, high: number] | undefined;
   readonly target?: Target | undefined;
   /** Undefined without a target. */
   readonly met?: boolean | undefined;

@@ -24,6 +24,15 @@ export function summarise(samples: readonly number[]): Summary {
   };
 }
 
+/**
+ * Where the median of all samples that could be taken is, at a confidence of 95 %, whatever their distribution: between two of
+ * those that were taken, by the binomial distribution of how many are below it (its normal approximation).
+ */
+export function medianWithin(samples: readonly number[]): readonly [low: number, high: number] {
+  const aside = 0.98 / Math.sqrt(samples.length);
+  return [quantile(samples, Math.max(0, 0.5 - aside)), quantile(samples, Math.min(1, 0.5 + aside))];
+}
+
 /** What was measured and its baseline in the same round, one right after the other. */
 export interface Round {
   readonly value: number;

@@ -29,6 +29,7 @@ union slot {
 
 _Atomic uint32_t descriptors_tracked_count;
 _Atomic uint32_t descriptors_unsettled_count;
+_Atomic uint32_t descriptors_unguarded_count;
 static union slot early[EARLY_PAGES * PAGE_ENTRIES];
 static union slot *_Atomic pages[PAGES];
 static _Atomic unsigned int pages_used;
@@ -86,6 +87,8 @@ static void count(enum descriptor_kind kind, uint32_t change)
         atomic_fetch_add(&descriptors_tracked_count, change);
     if (kind == DESCRIPTOR_DELAYED || kind == DESCRIPTOR_LISTENING)
         atomic_fetch_add(&descriptors_unsettled_count, change);
+    if (kind == DESCRIPTOR_LISTENING)
+        atomic_fetch_add(&descriptors_unguarded_count, change);
 }
 
 void descriptor_change(struct descriptor *entry, enum descriptor_kind kind)

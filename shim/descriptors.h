@@ -49,6 +49,7 @@ _Static_assert(sizeof(struct descriptor) <= 64, "a tracked socket costs at most 
 
 extern _Atomic uint32_t descriptors_tracked_count;
 extern _Atomic uint32_t descriptors_unsettled_count;
+extern _Atomic uint32_t descriptors_unguarded_count;
 
 // The entry of a tracked descriptor, or NULL. Callable anywhere, a signal handler included.
 struct descriptor *descriptor_find(int fd);
@@ -62,6 +63,12 @@ static inline bool descriptor_tracked(int fd)
 static inline bool descriptors_unsettled(void)
 {
     return atomic_load_explicit(&descriptors_unsettled_count, memory_order_relaxed) != 0;
+}
+
+// Whether there is a listener that may lack its guard.
+static inline bool descriptors_unguarded(void)
+{
+    return atomic_load_explicit(&descriptors_unguarded_count, memory_order_relaxed) != 0;
 }
 
 // The entry, if the number still stands for the socket that it was made for; a stale one is forgotten, and an unseen one

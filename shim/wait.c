@@ -111,12 +111,12 @@ static int poll_once(void *call, int64_t slice_ns)
     return result;
 }
 
-// False when they cannot be read.
+// False when they cannot be read. Without a listener to settle nobody needs to: that is a system call for each 128.
 static bool settle_polled(const struct pollfd *entries, nfds_t count)
 {
     enum { AT_ONCE = 128 };
     struct pollfd some[AT_ONCE];
-    for (nfds_t done = 0; done < count; done += AT_ONCE) {
+    for (nfds_t done = 0; done < count && descriptors_unguarded(); done += AT_ONCE) {
         nfds_t length = count - done < AT_ONCE ? count - done : AT_ONCE;
         if (!memory_read(some, entries + done, length * sizeof(*some)))
             return false;
@@ -237,7 +237,7 @@ static bool select_begin(struct select_call *call)
     for (int i = 0; i < 3; i++)
         if (call->sets[i] && !memory_read(call->saved + i * call->size, call->sets[i], call->size))
             return false;
-    for (int fd = 0; call->sets[0] && fd < call->count; fd++)
+    for (int fd = 0; call->sets[0] && descriptors_unguarded() && fd < call->count; fd++)
         if (FD_ISSET(fd, (const fd_set *)call->saved))
             settle(fd);
     return true;
