@@ -1,9 +1,13 @@
-/* How long it takes from nothing to being connected to a hidden server.
+/* How long it takes to be connected to a hidden server.
  *
  *   reach ADDRESS PORT [COMMAND...]
  *
- * Runs the command first, which is to open the port, and then starts a program that connects: once where there was no
- * command, else anew every millisecond until it is connected. Prints microseconds from the beginning to that.
+ * Starts a program, which begins to want a connection. With a command it runs that first, which is to open the port, and
+ * then connects anew every 200 us, without giving up the attempts before, until one of them succeeds: its own waiting makes that
+ * 200 us later at most. Without a command it connects once.
+ *
+ * Prints microseconds: from before the program's start until it is connected; from when it begins to want that; and without
+ * a command, for each of some further connects of the same process.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -21,8 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Milliseconds. */
-enum { LONGEST = 20000 };
+enum { EVERY_NS = 200000, LONGEST = 100000, PENDING = 64, FURTHER = 20 };
 
 extern char **environ;
 
@@ -33,28 +36,44 @@ static double now(void) {
   return (double)time.tv_sec * 1e6 + (double)time.tv_nsec / 1e3;
 }
 
-static int try_once(const struct sockaddr_in *to, int milliseconds) {
-  int error = 0, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  socklen_t size = sizeof(error);
+static int attempt(const struct sockaddr_in *to, int flags) {
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
   if (fd < 0) err(1, "socket");
 
-  if (connect(fd, (const struct sockaddr *)to, sizeof(*to)) < 0 && errno != EINPROGRESS) error = errno;
-  struct pollfd entry = {.fd = fd, .events = POLLOUT};
-  int ready = error ? 0 : poll(&entry, 1, milliseconds);
-  if (ready > 0) getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
-  close(fd);
-  return ready > 0 && error == 0;
+  if (connect(fd, (const struct sockaddr *)to, sizeof(*to)) < 0 && errno != EINPROGRESS) err(1, "connect");
+  return fd;
 }
 
-/* The program that connects. */
-static int be_connected(const char *address, const char *port, bool again) {
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
-  if (inet_pton(AF_INET, address, &to.sin_addr) != 1) errx(2, "%s is not an IPv4 address", address);
+static double connected_once(const struct sockaddr_in *to) {
+  int fd = attempt(to, 0);
+  double then = now();
 
-  if (!again) return try_once(&to, LONGEST) ? 0 : 1;
-  for (int attempt = 0; attempt < LONGEST; attempt++)
-    if (try_once(&to, 1)) return 0;
-  return 1;
+  close(fd);
+  return then;
+}
+
+static bool has_connected(const struct pollfd *entry) {
+  int error = 0;
+  socklen_t size = sizeof(error);
+
+  return entry->revents && getsockopt(entry->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
+}
+
+static double connected_at_last(const struct sockaddr_in *to) {
+  const struct timespec moment = {.tv_nsec = EVERY_NS};
+  struct pollfd pending[PENDING];
+  int count = 0;
+
+  for (int i = 0; i < LONGEST; i++) {
+    struct pollfd *oldest = &pending[i % PENDING];
+    if (count == PENDING) close(oldest->fd);
+    else count++;
+    *oldest = (struct pollfd){.fd = attempt(to, SOCK_NONBLOCK), .events = POLLOUT};
+    if (ppoll(pending, (nfds_t)count, &moment, NULL) <= 0) continue;
+    for (int j = 0; j < count; j++)
+      if (has_connected(&pending[j])) return now();
+  }
+  errx(1, "not connected");
 }
 
 static void run(char **command) {
@@ -66,15 +85,36 @@ static void run(char **command) {
   if (status != 0) errx(1, "%s ended with %d", command[0], status);
 }
 
+/* The program that is started. */
+static void want(double start, const struct sockaddr_in *to, char **command) {
+  double begun = now(), connected;
+
+  if (command[0]) run(command);
+  connected = command[0] ? connected_at_last(to) : connected_once(to);
+  printf("%.1f %.1f", connected - start, connected - begun);
+  for (int i = 0; !command[0] && i < FURTHER; i++) {
+    begun = now();
+    printf(" %.1f", connected_once(to) - begun);
+  }
+  printf("\n");
+}
+
 int main(int argc, char **argv) {
-  if (argc == 4 && (strcmp(argv[1], "once") == 0 || strcmp(argv[1], "again") == 0))
-    return be_connected(argv[2], argv[3], argv[1][0] == 'a');
+  struct sockaddr_in to = {.sin_family = AF_INET};
+  if (argc > 4 && strcmp(argv[1], "since") == 0) {
+    if (inet_pton(AF_INET, argv[3], &to.sin_addr) != 1) errx(2, "%s is not an IPv4 address", argv[3]);
+    to.sin_port = htons((uint16_t)atoi(argv[4]));
+    want(strtod(argv[2], NULL), &to, argv + 5);
+    return 0;
+  }
   if (argc < 3) errx(2, "ADDRESS PORT [COMMAND...]");
 
-  char *program[] = {argv[0], argc > 3 ? "again" : "once", argv[1], argv[2], NULL};
-  double begun = now();
-  if (argc > 3) run(argv + 3);
+  char start[32], *program[argc + 3];
+  memcpy(program + 3, argv + 1, (size_t)argc * sizeof(*argv));
+  program[0] = argv[0];
+  program[1] = "since";
+  program[2] = start;
+  snprintf(start, sizeof(start), "%.3f", now());
   run(program);
-  printf("%.1f\n", now() - begun);
   return 0;
 }
