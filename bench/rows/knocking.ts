@@ -32,6 +32,8 @@ interface Sample {
   readonly stealth: Reached;
   readonly knockd: Reached;
   readonly fwknop: Reached;
+  /** The same, with a server that does not capture. */
+  readonly received: Reached;
 }
 
 /** One program that gets connected; `command` opens the port, if one must. */
@@ -91,34 +93,57 @@ interface Fwknop {
   readonly command: readonly string[];
 }
 
+interface FwknopMode {
+  readonly chain: string;
+  readonly port: number;
+  readonly settings: readonly string[];
+  /** What it says when it is ready. */
+  readonly ready: string;
+}
+
+/** Captures the packet, and looks at what was captured ten times a second. */
+const CAPTURING: FwknopMode = {
+  chain: 'FWKNOP_INPUT',
+  port: 62201,
+  settings: [],
+  ready: 'Starting fwknopd main event loop',
+};
+/** Receives it from a socket: quicker, but that port has to be open. */
+const RECEIVING: FwknopMode = {
+  chain: 'FWKNOP_SOCKET',
+  port: 62202,
+  settings: ['ENABLE_UDP_SERVER Y;', 'UDPSERV_PORT 62202;'],
+  ready: 'Kicking off UDP server',
+};
+
 /** As fwknop's manual has it: an encrypted packet with an HMAC, and a chain of iptables of its own. */
-async function startFwknop(bench: Bench): Promise<Fwknop> {
+async function startFwknop(bench: Bench, { chain, port, settings, ready }: FwknopMode): Promise<Fwknop> {
   const { client, server, lab } = bench.stealth;
-  const directory = join(lab.directory, 'fwknop');
+  const directory = join(lab.directory, chain);
   mkdirSync(directory, { mode: 0o700 });
   const [key, hmac] = [randomBytes(32), randomBytes(64)].map((bytes) => bytes.toString('base64'));
-  const [access, config] = ['access.conf', 'fwknopd.conf'].map((name) => join(directory, name));
-  writeFileSync(
-    String(access),
-    `SOURCE ANY\nKEY_BASE64 ${key}\nHMAC_KEY_BASE64 ${hmac}\nFW_ACCESS_TIMEOUT 30\n`,
-    { mode: 0o600 },
-  );
-  writeFileSync(
-    String(config),
-    [
-      `PCAP_INTF ${server.device};`,
-      `FWKNOP_RUN_DIR ${directory};`,
-      `FWKNOP_PID_FILE ${directory}/fwknopd.pid;`,
-      `DIGEST_FILE ${directory}/digest.cache;`,
-      'ENABLE_DIGEST_PERSISTENCE N;\n',
-    ].join('\n'),
-    { mode: 0o600 },
-  );
-  const daemon = start(server, ['fwknopd', '-f', '-a', String(access), '-c', String(config), '-v']);
-  await untilSays(daemon, 'Starting fwknopd main event loop');
+  const write = (name: string, lines: readonly string[]) => {
+    writeFileSync(join(directory, name), `${lines.join('\n')}\n`, { mode: 0o600 });
+    return join(directory, name);
+  };
+  const access = write('access.conf', [
+    ...['SOURCE ANY', `KEY_BASE64 ${key}`, `HMAC_KEY_BASE64 ${hmac}`, 'FW_ACCESS_TIMEOUT 30'],
+  ]);
+  const config = write('fwknopd.conf', [
+    `PCAP_INTF ${server.device};`,
+    `FWKNOP_RUN_DIR ${directory};`,
+    `FWKNOP_PID_FILE ${directory}/fwknopd.pid;`,
+    `DIGEST_FILE ${directory}/digest.cache;`,
+    'ENABLE_DIGEST_PERSISTENCE N;',
+    `IPT_INPUT_ACCESS ACCEPT, filter, INPUT, 1, ${chain}, 1;`,
+    ...settings,
+  ]);
+  const daemon = start(server, ['fwknopd', '-f', '-a', access, '-c', config, '-v']);
+  await untilSays(daemon, ready);
   const what = ['-A', `tcp/${HIDDEN}`, '-a', client.addresses.ipv4, '-D', server.addresses.ipv4];
   const keys = ['--key-base64-rijndael', String(key), '--key-base64-hmac', String(hmac), '--use-hmac'];
-  return { daemon, command: ['/usr/bin/fwknop', ...what, ...keys, '--no-save-args', '--no-rc-file'] };
+  const how = ['-p', String(port), '--no-save-args', '--no-rc-file'];
+  return { daemon, command: ['/usr/bin/fwknop', ...what, ...keys, ...how] };
 }
 
 export const knocking: Row = {
@@ -135,7 +160,8 @@ export const knocking: Row = {
     ];
     rule(server, '-A', '-j', 'DROP');
     const knockd = await startKnockd(bench);
-    const fwknop = await startFwknop(bench);
+    const fwknop = await startFwknop(bench, CAPTURING);
+    const receiving = await startFwknop(bench, RECEIVING);
     const samples: Sample[] = [];
     const knock = ['/usr/bin/knock', '-d', '0', server.addresses.ipv4, ...KNOCKS];
     for (let round = 0; round < ROUNDS * settings.rounds; round++) {
@@ -143,10 +169,13 @@ export const knocking: Row = {
       const hidden = await reachOften(bench, STEALTH, stealth.knock(client));
       const knockd = await reach(bench, HIDDEN, knock);
       rule(server, '-D', '-s', client.addresses.ipv4, '-j', 'ACCEPT');
-      samples.push({ plain, stealth: hidden, knockd, fwknop: await reach(bench, HIDDEN, fwknop.command) });
-      inside(server, ['iptables', '-F', 'FWKNOP_INPUT']);
+      const captured = await reach(bench, HIDDEN, fwknop.command);
+      inside(server, ['iptables', '-F', CAPTURING.chain]);
+      const received = await reach(bench, HIDDEN, receiving.command);
+      inside(server, ['iptables', '-F', RECEIVING.chain]);
+      samples.push({ plain, stealth: hidden, knockd, fwknop: captured, received });
     }
-    for (const program of [knockd, fwknop.daemon]) await stop(program);
+    for (const program of [knockd, fwknop.daemon, receiving.daemon]) await stop(program);
     await bench.stop(...servers);
     const all = (name: keyof Sample, from: keyof Reached) => samples.map((sample) => sample[name][from]);
     /** `stealth` and the others from the same point on. */
@@ -165,6 +194,11 @@ export const knocking: Row = {
           '',
           faster('wanted', 'wanted'),
           atLeast(100),
+        ),
+        figure(
+          'fwknop with a UDP server, whose port is open: runs fwknop, then connects until it may',
+          'µs',
+          all('received', 'wanted'),
         ),
         figure('later connect by stealth: times faster than the faster one', '', faster('later', 'wanted')),
         figure(`an open port, ${started}`, 'µs', all('plain', 'started')),
