@@ -44,6 +44,13 @@ describe('the table', () => {
     ]);
   });
 
+  test('has where a median is, if that was asked for', () => {
+    const sure = { ...figure('added', 'ns', [1, 2, 3]), within: [1, 3] as const };
+    expect(table([{ ...result, figures: [sure] }])).toContain(
+      '| added | 2 ns (1.5 to 2.5; 1 to 3 at 95 %) |  |',
+    );
+  });
+
   test('says once where and when its rows were measured', () => {
     expect(provenance([result, { ...result, id: 'other' }])).toBe(
       '2026-01-02, Linux 6.1.0, 2 × a CPU, Node v20.0.0: sample (load 0.3), other (load 0.3).',

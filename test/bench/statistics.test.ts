@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { interleaved, quantile, ratios, summarise } from '../../bench/statistics.ts';
+import { interleaved, medianWithin, quantile, ratios, summarise } from '../../bench/statistics.ts';
 
 describe('quantiles', () => {
   test.each([
@@ -25,6 +25,30 @@ describe('quantiles', () => {
         expect(ordered).toEqual(ordered.toSorted((a, b) => a - b));
       }),
     );
+  });
+});
+
+describe('where the median is', () => {
+  /** The nth of a thousand runs' samples: the squares of numbers that are spread evenly, by a simple generator. */
+  const samplesOf = (run: number) => {
+    let state = run * 2654435761;
+    return Array.from({ length: 200 }, () => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return (state / 2 ** 32) ** 2;
+    });
+  };
+
+  test('is said rightly 95 times in 100', () => {
+    const right = Array.from({ length: 1000 }, (_, run) => medianWithin(samplesOf(run))).filter(
+      ([low, high]) => low <= 0.25 && 0.25 <= high,
+    );
+    expect(right.length).toBeGreaterThan(930);
+    expect(right.length).toBeLessThan(970);
+  });
+
+  test('is no more than known of a few samples', () => {
+    expect(medianWithin([5])).toEqual([5, 5]);
+    expect(medianWithin([1, 2, 3])).toEqual([1, 3]);
   });
 });
 

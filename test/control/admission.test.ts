@@ -55,3 +55,11 @@ test('who leaves makes room for the next, unless it is taken elsewhere', () => {
   expect(admission.leave(UID)).toBeUndefined();
   expect(others.told.get(UID)).toBe(3);
 });
+
+test('users without clients are forgotten, and those who have some are not', () => {
+  for (const name of ['a', 'b', 'c']) ask(name);
+  ask('other', 0);
+  admission.leave(0);
+  admission.tidy();
+  expect([ask('d'), ask('another', 0)]).toEqual(['waits', 'admitted']);
+});
