@@ -10,7 +10,7 @@ import { quantile } from '../statistics.ts';
 const PORT = 7051;
 const MANY = 10_000;
 /** The first times V8 takes what it needs. */
-const FIRST = 2;
+const FIRST = 4;
 /** A process that has nothing to do any more is looked at so often, every so many milliseconds. */
 const LOOKS = 5;
 const EVERY = 100;
