@@ -26,6 +26,10 @@ export function attachRewriter(lab: Lab, server: Host, macros: readonly string[]
   const object = join(lab.directory, `rewrite-${objects++}.o`);
   const target = ['-O2', '-g', '-target', 'bpf', `-I/usr/include/${multiarch()}`];
   execFileSync('clang', [...target, ...macros.map((macro) => `-D${macro}`), '-c', SOURCE, '-o', object]);
+  // The control process has made it where the kernel has no tcx.
+  const disc = (verb: string) => ['tc', 'qdisc', verb, 'dev', server.device];
+  const ours = !inside(server, disc('show')).includes('clsact');
+  if (ours) inside(server, [...disc('add'), 'clsact']);
   const filter = (verb: string, direction: string) => [
     'tc',
     'filter',
@@ -40,6 +44,7 @@ export function attachRewriter(lab: Lab, server: Host, macros: readonly string[]
     inside(server, [...filter('add', direction), 'bpf', 'da', 'obj', object, 'sec', section]);
   return () => {
     for (const [direction] of DIRECTIONS) inside(server, filter('del', direction));
+    if (ours) inside(server, [...disc('del'), 'clsact']);
   };
 }
 
