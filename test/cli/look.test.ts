@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { commandLine } from '../../ts/cli/commands.ts';
 import { folded, pageOf, painted } from '../../ts/cli/terminal.ts';
-import { KNOCKIFY } from '../lab/control.ts';
+import { KNOCKIFY, startControl } from '../lab/control.ts';
 import { inside, type Lab, openLab } from '../lab/netns.ts';
 import { run } from '../lab/program.ts';
 import { ORDINARY_USER } from './ordinaryUser.ts';
@@ -55,6 +55,7 @@ function helps(commands: readonly Command[], before: readonly string[] = []): st
 const HELP = helps(commandLine().commands);
 const MISTAKES = [
   ['nonsense'],
+  ['--nonsense'],
   ['run'],
   ['run', '--intlen', '5000', 'true'],
   ['run', '--', 'no-such-program'],
@@ -79,6 +80,7 @@ const WORK = [
   ['doctor'],
   ['check', '192.0.2.2', '8009'],
   ['check', '203.0.113.9', '22'],
+  ['check', 'no-such-host.invalid', '22'],
   ['isn', '--dest', '::1', '--port', '9'],
 ];
 
@@ -94,13 +96,32 @@ describe('80 columns hold', () => {
 
   test.each(MISTAKES)('the mistake in knockify %s %s %s', async (...args) => {
     const text = await onTerminal(args.filter((arg) => arg !== undefined));
-    expect(text).toMatch(/^(knockify \w+|error): /);
+    expect(text).toMatch(/^knockify(?: \w+)?: /);
     expect(tooLong(text)).toEqual([]);
+  });
+
+  test('a command that is misspelt gets a suggestion', async () => {
+    expect(await onTerminal(['stat'])).toBe(
+      "knockify: unknown command 'stat' (did you mean status?); see: knockify --help\n",
+    );
   });
 
   test.each(WORK)('what knockify %s says of its work', async (...args) => {
     const text = await onTerminal(args.filter((arg) => arg !== undefined));
     expect(text).not.toContain(SECRET);
+    expect(tooLong(text)).toEqual([]);
+  });
+
+  test('what knockify secret says', async () => {
+    const path = `${lab.directory}/the-secret-of-the-two`;
+    const text = await onTerminal(['secret', path]);
+    expect(text).toContain(`\n  KNOCK_SECRET=f:${path}\n`);
+    expect(tooLong(text)).toEqual([]);
+  });
+
+  test('what the other end of a path check says', async () => {
+    const text = await onTerminal(['check', '--listen', '7777'], ['timeout', '-s', 'INT', '4']);
+    expect(text).toMatch(/^open to everybody: port 7777, .*\n {2}ends it\n/);
     expect(tooLong(text)).toEqual([]);
   });
 
@@ -150,6 +171,17 @@ describe('colours', () => {
 
 describe('what takes its time', () => {
   const WAITING = 'waiting for an answer to a plain SYN';
+
+  test('is a control process that hangs', async () => {
+    const control = await startControl(lab, lab.server);
+    control.program.child.kill('SIGSTOP');
+    const text = await onTerminal(['status', '--socket', control.socket]);
+    control.program.child.kill('SIGCONT');
+    await control.stop();
+    expect(text).toContain('waiting for the control process (2 s)');
+    expect(text.replaceAll(CONTROLS, '')).toMatch(/does\s+not\s+answer\s+within\s+5\s+s;\s+restart\s+it\n$/);
+    expect(tooLong(text.slice(text.lastIndexOf('\r')))).toEqual([]);
+  });
 
   test('says so after two seconds, and takes it back', async () => {
     const text = await onTerminal(['check', '192.0.2.2', '9', '--timeout', '3']);

@@ -76,11 +76,39 @@ describe('the status on a terminal', () => {
   });
 
   it.each([20, 40, 80, 200])('has no line longer than %d columns', (columns) => {
-    const text = 'x'.repeat(300);
+    const text = 'a word '.repeat(50);
     const errors = [{ time: '2026-01-02T11:00:00.000Z', text, pid: 1, uid: 0 }];
     for (const listeners of [[], [listener], [LONG]])
       for (const line of statusLines(status(listeners, errors), { columns, colours: false }, NOW))
         expect(line.length).toBeLessThanOrEqual(columns);
+  });
+
+  it('says every error whole, the newest first, in the time of the place', () => {
+    const [hour, zone] = ['2026-01-02T11:00:00.000Z', process.env.TZ];
+    process.env.TZ = 'Asia/Tokyo';
+    const errors = [
+      { time: hour, text: 'the older one', pid: null, uid: null },
+      { time: hour, text: `the newer one, ${'with many words '.repeat(8)}at the end`, pid: 7, uid: 0 },
+    ];
+    const lines = statusLines(status([], errors), PAGE, NOW);
+    process.env.TZ = zone;
+    expect(lines.slice(lines.indexOf('LAST ERRORS') + 1)).toEqual([
+      '2026-01-02 20:00:00  process 7: the newer one, with many words with many words',
+      '  with many words with many words with many words with many words with many',
+      '  words with many words at the end',
+      '2026-01-02 20:00:00  the older one',
+    ]);
+    const piped = statusLines(status([], errors), { columns: undefined, colours: false }, NOW);
+    expect(piped.at(-2)).toMatch(/ {2}process 7: the newer one, .* at the end$/);
+  });
+
+  it('goes on below where its figures need more than a line', () => {
+    const full: Status = { ...status([]), events: { followers: 12, suppressed: 89_390 } };
+    expect(statusLines(full, PAGE, NOW).slice(1, 4)).toEqual([
+      '0 guarded listeners, 1 connecting, 2 delayed, 1 session, 12 followers, 89390',
+      '  events suppressed',
+      '',
+    ]);
   });
 
   it('lets no name and no message move the cursor', () => {

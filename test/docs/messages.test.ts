@@ -35,9 +35,10 @@ const NO_TROUBLE: readonly RegExp[] = [
   /^ts\/control\/metrics\.ts /,
   // Help, progress, and what `knockify secret` prints.
   /^ts\/cli\/commands\.ts /,
-  /^ts\/cli\/run\.ts starting a control process/,
+  /^ts\/cli\/(run|status|events)\.ts (starting a control|waiting for the control|following what comes)/,
+  /^ts\/cli\/oneLineErrors\.ts \(did you mean/,
   /^ts\/cli\/control\.ts accept the named secrets/,
-  /^ts\/cli\/secret\.ts (write a|In the environment|Or as a line|fingerprint|…the old one|old, valid|is (not )?valid|… is revoked)/,
+  /^ts\/cli\/secret\.ts (write a|Copy it to|or as a line|fingerprint|…the old one|old, valid|is (not )?valid|… is revoked)/,
   // What a value must be stands in the reference, and behind the messages.
   /^ts\/(config\/keys|cli\/control)\.ts (a whole number|Must be an octal)/,
   // Mistakes of ours, which no input leads to.

@@ -264,7 +264,7 @@ test('who asks where nobody answers is told so', async () => {
       status: 1,
       signal: undefined,
       stdout: '',
-      stderr: `knockify ${command}: no control process at ${lab.directory}/nowhere; start one with "knockify control"\n`,
+      stderr: `knockify ${command}: no control process at ${lab.directory}/nowhere; start one with 'knockify control'\n`,
     });
   }
 });

@@ -20,7 +20,7 @@ const ABSENT = ['ENOENT', 'ENOTDIR', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'];
 
 function unreachable(socket: string, error: SysError): NoAnswer {
   if (ABSENT.includes(error.code))
-    return new NoAnswer(`no control process at ${socket}; start one with "knockify control"`, true);
+    return new NoAnswer(`no control process at ${socket}; start one with 'knockify control'`, true);
   if (error.code === 'EACCES')
     return new NoAnswer(`${socket} is not for this user; ask its administrator for its group, or be root`);
   return new NoAnswer(`${socket}: ${error.message}`);
@@ -89,7 +89,11 @@ export class Asking {
       });
       const timer = setTimeout(() => {
         end();
-        reject(new NoAnswer(`${this.#socket} does not answer within ${DEFAULT_TIMEOUT} s`));
+        reject(
+          new NoAnswer(
+            `the control process at ${this.#socket} does not answer within ${DEFAULT_TIMEOUT} s; restart it`,
+          ),
+        );
       }, DEFAULT_TIMEOUT * 1000);
     });
   }

@@ -4,6 +4,7 @@ import * as control from './control.ts';
 import * as doctor from './doctor.ts';
 import * as events from './events.ts';
 import * as isn from './isn.ts';
+import { oneLineErrors } from './oneLineErrors.ts';
 import * as run from './run.ts';
 import * as secret from './secret.ts';
 import * as status from './status.ts';
@@ -30,11 +31,9 @@ export function commandLine(): Command {
     .helpCommand('help [command]', 'print the help of a command')
     .configureHelp({ styleTitle: (title) => painted(pageOf(process.stdout), 'bold', title) })
     .configureOutput({ getOutHelpWidth: () => proseOf(process.stdout).columns })
-    .addHelpText('after', AFTER_HELP)
-    .showHelpAfterError('(knockify --help says more)')
-    .exitOverride((error) => {
-      process.exit(error.exitCode === 0 ? 0 : 2);
-    });
+    .addHelpText('after', AFTER_HELP);
+  // A command that is misspelt is worth a suggestion.
+  oneLineErrors(program).showSuggestionAfterError(true);
   for (const command of [run, check, control, status, events, doctor, secret, isn]) command.register(program);
   return program;
 }

@@ -7,7 +7,7 @@ import { fail, oneLineErrors } from './oneLineErrors.ts';
 import { programNow } from './owners.ts';
 import { socketOption } from './status.ts';
 import { harmless } from './statusText.ts';
-import { type Page, type Paint, pageOf, painted, paragraphs } from './terminal.ts';
+import { clock, type Page, type Paint, pageOf, painted, paragraphs } from './terminal.ts';
 
 interface EventsOptions {
   readonly socket: string;
@@ -52,12 +52,10 @@ export function register(program: Command): void {
 
 /** `13:45:01.123 authorised ...`, in local time. */
 export function eventLine(event: FollowedEvent, page: Page): string {
-  const at = new Date(event.time);
-  const two = (number: number) => String(number).padStart(2, '0');
-  const time = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${String(at.getMilliseconds()).padStart(3, '0')}`;
+  const { seconds, fraction } = clock(event.time);
   const text = harmless(eventText(event));
   const colour = 'verdict' in event ? COLOURS[event.verdict] : 'yellow';
-  return `${painted(page, 'dim', time)} ${painted(page, colour, text)}`;
+  return `${painted(page, 'dim', seconds + fraction)} ${painted(page, colour, text)}`;
 }
 
 function named(event: FollowedEvent): FollowedEvent {
@@ -73,25 +71,32 @@ async function follow({ socket, json }: EventsOptions): Promise<never> {
     const shown = named(event);
     process.stdout.write(json ? `${JSON.stringify(shown)}\n` : `${eventLine(shown, page)}\n`);
   };
-  await followOne(socket, 0, print);
+  await followOne(new Asking(socket), 0, print);
   for (;;) {
     await sleep(RETRY_AFTER);
     try {
       // What happened between the end of one control process and the beginning of the next is on record.
-      await followOne(socket, Date.now() - newest, print);
+      await followOne(new Asking(socket), Date.now() - newest, print);
     } catch (error) {
       if (!(error instanceof NoAnswer && error.absent)) throw error;
     }
   }
 }
 
+/** So that nobody in front of a terminal wonders whether something happens. */
+function tell(text: string): void {
+  const page = pageOf(process.stderr);
+  if (process.stdout.isTTY && process.stderr.isTTY) process.stderr.write(`${painted(page, 'dim', text)}\n`);
+}
+
 /** Returns when the control process has ended. */
-async function followOne(socket: string, age: number, print: (event: FollowedEvent) => void): Promise<void> {
-  const asking = new Asking(socket);
+async function followOne(asking: Asking, age: number, print: (event: FollowedEvent) => void): Promise<void> {
+  tell('following what comes to guarded listeners; Ctrl-C ends it');
   try {
     await asking.follow(age, print);
   } catch (error) {
     if (!(error instanceof NoAnswer && error.absent)) throw error;
+    tell('the control process has ended; waiting for the next one');
   } finally {
     asking.close();
   }

@@ -28,10 +28,13 @@ export class LiveView {
     screen.on('resize', this.#redraw);
   }
 
-  /** As many as there are rows for. */
+  /** As many as there are rows for, and how many more there would be. */
   show(lines: readonly string[]): void {
     this.#lines = lines;
-    const shown = lines.slice(0, Math.max(1, this.#screen.rows));
+    const rows = Math.max(1, this.#screen.rows);
+    const fitting = lines.slice(0, rows - 1);
+    const shown =
+      lines.length <= rows ? lines : [...fitting, `(${lines.length - fitting.length} more lines)`];
     const text = shown.map((line) => `${line}${TO_END_OF_LINE}`).join('\r\n');
     this.#screen.write(`${HOME}${text}${TO_END_OF_SCREEN}`);
   }

@@ -7,10 +7,10 @@ export const USAGE_STATUS = 2;
 /** Of the further lines that an error takes on a terminal. */
 const INDENT = 2;
 
-/** `secret add`, without the program's own name. */
+/** `knockify secret add`. */
 function fullName(command: Command): string {
   const { parent } = command;
-  return parent?.parent ? `${fullName(parent)} ${command.name()}` : command.name();
+  return parent ? `${fullName(parent)} ${command.name()}` : command.name();
 }
 
 /** Makes a command report every mistake as one line, `knockify NAME: what is wrong`, and exit with status 2. */
@@ -23,8 +23,9 @@ export function oneLineErrors(command: Command): Command {
         const mistake = text
           .replace(/^error: /, '')
           .trimEnd()
+          .replace(/\n\(Did you mean (.*)\?\)$/s, ' (did you mean $1?)')
           .replace(/\.$/, '');
-        write(errorLine(command, `${mistake}; see: knockify ${fullName(command)} --help`));
+        write(errorLine(command, `${mistake}; see: ${fullName(command)} --help`));
       },
     })
     .exitOverride((error) => {
@@ -33,7 +34,7 @@ export function oneLineErrors(command: Command): Command {
 }
 
 function errorLine(command: Command, text: string): string {
-  return `${folded(pageOf(process.stderr), text, { text: `knockify ${fullName(command)}: `, indent: INDENT })}\n`;
+  return `${folded(pageOf(process.stderr), text, { text: `${fullName(command)}: `, indent: INDENT })}\n`;
 }
 
 /** Ends the process with the line that an error makes. */

@@ -151,8 +151,10 @@ function usage(path: string, print: string): string {
   const setting = `KNOCK_SECRET=f:${path}`;
   return [
     `fingerprint ${print}`,
-    `In the environment, at both ends:  export ${quoted(setting)}`,
-    `Or as a line in ~/.knockrc:        ${setting}`,
+    'Copy it to the other end by a safe way. Then, at both ends, in the environment:',
+    `  export ${quoted(setting)}`,
+    'or as a line in ~/.knockrc:',
+    `  ${setting}`,
     '',
   ].join('\n');
 }

@@ -6,6 +6,7 @@ import { Asking, NoAnswer } from './asking.ts';
 import { LiveView } from './liveView.ts';
 import { fail, oneLineErrors } from './oneLineErrors.ts';
 import { named } from './owners.ts';
+import { showingProgress } from './progress.ts';
 import { statusLines } from './statusText.ts';
 import { pageOf, paragraphs } from './terminal.ts';
 
@@ -67,12 +68,16 @@ async function ask(socket: string): Promise<Status> {
   }
 }
 
+function askPatiently(socket: string): Promise<Status> {
+  return showingProgress('waiting for the control process', ask(socket));
+}
+
 function lines(status: Status): string[] {
   return statusLines(status, pageOf(process.stdout));
 }
 
 async function print({ socket, json }: StatusOptions): Promise<void> {
-  const status = await ask(socket);
+  const status = await askPatiently(socket);
   process.stdout.write(json ? `${JSON.stringify(status)}\n` : `${lines(status).join('\n')}\n`);
 }
 
@@ -96,7 +101,7 @@ async function watch(options: StatusOptions): Promise<void> {
       await pause();
     }
   }
-  let shown = lines(await ask(socket));
+  let shown = lines(await askPatiently(socket));
   const view = new LiveView(process.stdout);
   const leave = (signal: NodeJS.Signals) => {
     view.close();

@@ -1,5 +1,5 @@
 import type { ErrorStatus, ListenerStatus, Status } from '../spec/status.ts';
-import { type Page, painted } from './terminal.ts';
+import { clock, folded, type Page, painted } from './terminal.ts';
 
 /** How `knockify status` looks. */
 
@@ -89,9 +89,19 @@ function table(listeners: readonly ListenerStatus[], page: Page, now: number): s
   return [...heads.map((line) => painted(page, 'dim', fitting(line))), ...lines.flat().map(fitting)];
 }
 
-function errorLine({ time, text, pid }: ErrorStatus, columns: number): string {
+/** Of what goes on below. */
+const INDENT = 2;
+
+/** Whole, since it says what to do. */
+function wholly(page: Page, first: string, text: string): string[] {
+  const lines = folded(page, text, { text: first, indent: INDENT }).split('\n');
+  return page.columns === undefined ? lines : lines.map((line) => cut(line, columnsOf(page)));
+}
+
+function errorLines({ time, text, pid }: ErrorStatus, page: Page): string[] {
   const who = pid === null || text.startsWith(`process ${pid} `) ? '' : `process ${pid}: `;
-  return cut(`${time.slice(0, 19).replace('T', ' ')}  ${harmless(who + text)}`, columns);
+  const { day, seconds } = clock(time);
+  return wholly(page, `${day} ${seconds}  `, harmless(who + text));
 }
 
 const plural = (number: number, what: string) => `${number} ${what}${number === 1 ? '' : 's'}`;
@@ -114,12 +124,15 @@ export function statusLines(status: Status, page: Page, now = Date.now()): strin
       : ['Nothing is guarded, or nothing that this user may know of.'];
   const listed =
     listeners.length > 0 ? table(listeners, page, now) : nothing.map((line) => cut(line, columns));
-  const failed = errors.map((error) => painted(page, 'red', errorLine(error, columns)));
+  // The newest first: a live view has no room for all of them.
+  const failed = errors.toReversed().flatMap((error) => errorLines(error, page));
   return [
     painted(page, 'bold', cut(first, columns)),
-    cut(second, columns),
+    ...wholly(page, '', second),
     '',
     ...listed,
-    ...(failed.length > 0 ? ['', painted(page, 'dim', 'LAST ERRORS'), ...failed] : []),
+    ...(failed.length > 0
+      ? ['', painted(page, 'dim', 'LAST ERRORS'), ...failed.map((line) => painted(page, 'red', line))]
+      : []),
   ];
 }

@@ -79,3 +79,18 @@ export function proseOf(stream: Stream): Page & { readonly columns: number } {
 export function paragraphs(...texts: readonly string[]): () => string {
   return () => `\n${texts.map((text) => folded(proseOf(process.stdout), text)).join('\n\n')}`;
 }
+
+/** Of a point in time, where we are: `2026-01-02`, `13:45:01`, `.123`. */
+export function clock(time: string): {
+  readonly day: string;
+  readonly seconds: string;
+  readonly fraction: string;
+} {
+  const at = new Date(time);
+  const two = (number: number) => String(number).padStart(2, '0');
+  return {
+    day: `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`,
+    seconds: `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`,
+    fraction: `.${String(at.getMilliseconds()).padStart(3, '0')}`,
+  };
+}

@@ -87,7 +87,7 @@ export function withoutSecret(own: Settings, lender?: Loan): Omit<Policy, 'secre
 function ownSecret({ secret }: Settings, contents: Uint8Array | undefined): Uint8Array {
   if (secret === undefined) {
     throw new ConfigError(
-      'there is no secret: set KNOCK_SECRET in the environment or in ~/.knockrc, or give the control process one',
+      "there is no secret: set KNOCK_SECRET in the environment or in ~/.knockrc, or give the control process one; 'knockify secret FILE' makes one",
     );
   }
   return secret.kind === 'bytes' ? secret.bytes : secretFromFile(secret, contents);

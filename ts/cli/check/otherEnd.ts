@@ -3,6 +3,7 @@ import { ConfigError } from '../../config/error.ts';
 import { fingerprint } from '../../stealth/secret.ts';
 import { loadLocalPolicy } from '../localPolicy.ts';
 import { unpreloaded } from '../preload.ts';
+import { folded, pageOf } from '../terminal.ts';
 import type { Arrival } from './exchange.ts';
 import { type Heard, listenForChecks } from './listener.ts';
 import { programEnvironment } from './setup.ts';
@@ -19,7 +20,11 @@ export async function listen(
     );
   const { secret } = loadLocalPolicy(programEnvironment(secretFile === undefined ? {} : { secretFile }));
   const say = (text: string, fields: object) =>
-    process.stdout.write(json ? `${JSON.stringify(fields)}\n` : `${text}\n`);
+    process.stdout.write(
+      json
+        ? `${JSON.stringify(fields)}\n`
+        : `${folded(pageOf(process.stdout), text, { text: '', indent: 2 })}\n`,
+    );
   const server = listenForChecks(address, port, secret, (what) => say(heardText(what), what));
   await once(server, 'listening');
   const print = fingerprint(secret);

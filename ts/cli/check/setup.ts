@@ -1,4 +1,5 @@
 import { type Endpoint, resolve } from '../../api/endpoint.ts';
+import { showingProgress } from '../progress.ts';
 import { environment, privateControl, type RunOptions, Unprotected } from '../run.ts';
 import type { Task } from './knocker.ts';
 import { answerOf, type Outcome } from './plain.ts';
@@ -24,11 +25,15 @@ export interface Aim {
 /** Throws Unprotected where the name has no address. */
 export async function aimAt(host: string, port: number): Promise<Aim> {
   try {
-    const [endpoint, ...others] = await resolve(host, port, { signal: new AbortController().signal });
+    const looking = resolve(host, port, { signal: new AbortController().signal });
+    const [endpoint, ...others] = await showingProgress(`looking up ${host}`, looking);
     if (endpoint !== undefined) return { host, endpoint, others: others.length };
   } catch (error) {
     if (error instanceof RangeError) throw error;
-    throw new Unprotected(`${host}: ${error instanceof Error ? error.message : error}`);
+    const why = (error as NodeJS.ErrnoException).code ?? String(error);
+    throw new Unprotected(
+      `${host}: no address is to be had (${why}); is the name right, and does the resolver answer?`,
+    );
   }
   throw new Unprotected(`${host}: it has no address`);
 }
