@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, normalize } from 'node:path';
 import { REPOSITORY } from '../lab/program.ts';
 
 /** A fenced block of a document. */
@@ -43,4 +43,11 @@ export function blocksOf(file: string): Block[] {
 export function inlineCodeOf(file: string): string[] {
   const text = read(file).replace(/^\s*```.*?^\s*```/gms, '');
   return [...text.matchAll(/`([^`\n]+)`/g)].map(([, code = '']) => code);
+}
+
+/** What a document's links lead to within the repository, without the places there. */
+export function linksOf(file: string): string[] {
+  const targets = [...read(file).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target);
+  const own = targets.filter((target) => !/^(https?:|#)/.test(target));
+  return own.map((target) => normalize(join(dirname(file), target.replace(/#.*/, ''))));
 }

@@ -173,6 +173,17 @@ describe('the commands', () => {
     expect(await house.run(client, 'curl http://server/')).toMatchObject({ status: 7 });
   });
 
+  test('what knockify(1) begins with', async () => {
+    const [example] = blocksOf('docs/man/knockify.1.md');
+    const [make = '', serve = '', fetch = ''] = example?.text.split('\n') ?? [];
+    await succeed(server, make);
+    await untilListening(await house.start(server, `exec ${serve}`), 8000);
+    const { stdout } = await succeed(server, 'base64 -w 0 /etc/knockify.secret');
+    await succeed(client, 'umask 077; base64 -d >~/knockify.secret', stdout);
+    expect((await succeed(client, fetch)).stdout).toContain('<h1>Directory listing for /</h1>');
+    expect(example?.text.split('\n').length).toBe(3);
+  });
+
   const seeing = block(MONITORING, 'knockify events');
   test('seeing what happens', async () => {
     const [once = '', watch = '', follow = ''] = seeing.split('\n');

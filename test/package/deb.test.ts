@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, readdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Status } from '../../ts/spec/status.ts';
+import { DOCUMENTS, linksOf } from '../docs/blocks.ts';
 import { type Control, startControl } from '../lab/control.ts';
 import { knockFilters } from '../lab/filters.ts';
 import { type Lab, openLab } from '../lab/netns.ts';
@@ -127,6 +128,14 @@ describe('the package', () => {
       expect(outcome, page).toMatchObject({ status: 0, stderr: '' });
     }
   });
+});
+
+test('the documents come along, and their links lead somewhere', async () => {
+  const folder = join(machine.root, 'usr/share/doc/knockify');
+  // What leads to the sources is for those who have them.
+  const files = DOCUMENTS.flatMap((file) => linksOf(file).filter((path) => /^(README|docs\/)/.test(path)));
+  expect(files).toContain('docs/bench/verdict.svg');
+  expect([...DOCUMENTS, ...files].filter((path) => !existsSync(join(folder, path)))).toEqual([]);
 });
 
 describe('a hidden server', () => {

@@ -96,8 +96,8 @@ on the stock kernel for programs as they are: **libknockify.so**(7), preloaded, 
 
 \`\`\`
 knockify secret /etc/knockify.secret
-knockify run --secret-file /etc/knockify.secret -- nginx -g 'daemon off;'
-knockify run --secret-file ~/knockify.secret -- curl http://server/
+knockify run --secret-file /etc/knockify.secret -- python3 -m http.server
+knockify run --secret-file ~/knockify.secret -- curl http://server:8000/
 \`\`\`
 
 The secret has to be the same at both ends. Where the packaged systemd units are in use, **knockify.socket** starts the
