@@ -2,24 +2,13 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SecretFolder } from '../../ts/cli/namedSecret.ts';
-import type { Status } from '../../ts/spec/status.ts';
-import { type Control, KNOCKIFY, startControl } from './control.ts';
+import { sayTo, startAcceptor } from './acceptor.ts';
+import { type Control, KNOCKIFY, startControl, statusOf } from './control.ts';
 import { type Lab, openLab } from './netns.ts';
-import {
-  type Program,
-  PYTHON,
-  REPOSITORY,
-  run,
-  start,
-  stop,
-  until,
-  untilListening,
-  untilSays,
-} from './program.ts';
+import { type Program, start, stop, until, untilSays } from './program.ts';
 
 /** Two control processes in one network namespace: what they share, and what only one of them does. */
 
-const ACCEPTOR = `${REPOSITORY}/test/programs/acceptor.py`;
 const PORT = 8950;
 const REQUEST = 'a few words';
 
@@ -42,27 +31,21 @@ beforeAll(async () => {
   folder = make('usual', 'alice');
   first = await startControl(lab, lab.server, { arguments: ['--secrets', folder] });
   second = await startControl(lab, lab.server, { arguments: ['--secrets', make('other', 'mallory')] });
-  server = start(lab.server, [PYTHON, ACCEPTOR, lab.server.addresses.ipv4, String(PORT)], {
+  server = await startAcceptor(lab.server, lab.server.addresses.ipv4, PORT, {
     knock: { control: first.socket },
   });
-  await untilListening(server, PORT);
 });
 afterAll(() => lab?.close());
 
 async function knock(secret: string): Promise<boolean> {
-  const url = `telnet://${lab.server.addresses.ipv4}:${PORT}`;
-  const { status, stdout } = await run(lab.client, ['curl', '-sS', '-m', '8', '--no-buffer', url], {
-    knock: { control: client.socket, secret: `f:${lab.directory}/${secret}.secret` },
-    input: REQUEST,
+  const { status, stdout } = await sayTo(lab, PORT, REQUEST, {
+    control: client.socket,
+    secret: `f:${lab.directory}/${secret}.secret`,
   });
   return status === 0 && stdout === REQUEST;
 }
 
-async function status({ socket }: Control): Promise<Status> {
-  const env = { KNOCK_CONTROL: socket };
-  const { stdout } = await run(lab.server, [process.execPath, KNOCKIFY, 'status', '--json'], { env });
-  return JSON.parse(stdout);
-}
+const status = (control: Control) => statusOf(lab.server, control);
 
 const events = ({ socket }: Control) =>
   start(lab.server, [process.execPath, KNOCKIFY, 'events', '--json'], { env: { KNOCK_CONTROL: socket } });

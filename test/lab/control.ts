@@ -1,6 +1,7 @@
 import { join } from 'node:path';
+import type { Status } from '../../ts/spec/status.ts';
 import type { Host, Lab } from './netns.ts';
-import { type Program, REPOSITORY, start, stop, untilSays } from './program.ts';
+import { type Program, REPOSITORY, run, start, stop, untilSays } from './program.ts';
 
 export const KNOCKIFY = join(REPOSITORY, 'dist/cli/main.js');
 
@@ -42,4 +43,16 @@ export async function startControl(
       await stop(program);
     },
   };
+}
+
+/** What `knockify status` says of a control process, to whom `before` makes of root. */
+export async function statusOf(
+  host: Host,
+  { socket }: Pick<Control, 'socket'>,
+  before: readonly string[] = [],
+): Promise<Status> {
+  const command = [...before, process.execPath, KNOCKIFY, 'status', '--json', '--socket', socket];
+  const { status, stdout, stderr } = await run(host, command);
+  if (status !== 0 || stderr !== '') throw new Error(`${command.join(' ')}: ${status}\n${stderr}`);
+  return JSON.parse(stdout);
 }

@@ -1,25 +1,17 @@
 import { existsSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Control, controlCommand, KNOCKIFY, startControl } from './control.ts';
+import { sayTo, startAcceptor } from './acceptor.ts';
+import { startCapture } from './capture.ts';
+import { type Control, controlCommand, KNOCKIFY, startControl, statusOf } from './control.ts';
 import { inside, type Lab, openLab } from './netns.ts';
+import { syns } from './packets.ts';
 import { sendProbes } from './probes.ts';
-import {
-  type Outcome,
-  type Program,
-  PYTHON,
-  REPOSITORY,
-  run,
-  start,
-  stop,
-  until,
-  untilListening,
-} from './program.ts';
+import { type Outcome, type Program, PYTHON, run, start, stop, until } from './program.ts';
 import { SECRET } from './stealthlab.ts';
 
 /** What others read of the control process: metrics, logs for programs, and a terminal that shows the status live. */
 
-const ACCEPTOR = `${REPOSITORY}/test/programs/acceptor.py`;
 const TERMINAL = fileURLToPath(new URL('terminal.py', import.meta.url));
 const PORT = 8710;
 const SCRAPE_PORT = 9464;
@@ -31,6 +23,8 @@ let control: Control;
 let server: Program;
 let scraped: string;
 let opened: Outcome;
+/** Of the SYNs that opened it. */
+let tokens: number[];
 
 beforeAll(async () => {
   lab = openLab();
@@ -42,15 +36,11 @@ beforeAll(async () => {
     env: { KNOCK_LOGLVL: '3' },
     ready: '"ready on',
   });
-  server = start(lab.server, [PYTHON, ACCEPTOR, '::', String(PORT)], {
-    knock: { control: control.socket, secret: SECRET, intlen: 8 },
-  });
-  await untilListening(server, PORT);
-  const url = `telnet://${lab.server.addresses.ipv4}:${PORT}`;
-  opened = await run(lab.client, ['curl', '-sS', '-m', '8', '--no-buffer', url], {
-    knock: { control: client.socket, secret: SECRET, intlen: 8 },
-    input: REQUEST,
-  });
+  const settings = { secret: SECRET, intlen: 8 };
+  server = await startAcceptor(lab.server, '::', PORT, { knock: { control: control.socket, ...settings } });
+  const capture = await startCapture(lab);
+  opened = await sayTo(lab, PORT, REQUEST, { control: client.socket, ...settings });
+  tokens = syns(await capture.stop()).map(({ sequence }) => sequence);
   const syn = { family: 'ipv4', sourcePort: 20_000, destinationPort: PORT, flags: 'S' } as const;
   await sendProbes(lab, [syn, { ...syn, sourcePort: 20_001 }]);
 });
@@ -191,14 +181,17 @@ test('no secret and no token is in any of it', async () => {
   const everything = [
     control.program.stderr(),
     (await scrape('--unix-socket', scraped, 'http://localhost/metrics')).stdout,
-    (await run(lab.server, [process.execPath, KNOCKIFY, 'status', '--json', '--socket', control.socket]))
-      .stdout,
+    JSON.stringify(await statusOf(lab.server, control)),
   ].join('\n');
   expect(everything.length).toBeGreaterThan(1000);
   const secret = Buffer.from(SECRET);
   for (const form of [SECRET, secret.toString('hex'), secret.toString('base64')])
     expect(everything).not.toContain(form.replace(/=+$/, ''));
   expect(everything).not.toContain(REQUEST.slice(0, 8));
+  expect(tokens.length).toBeGreaterThan(0);
+  for (const token of tokens)
+    for (const form of [String(token), token.toString(16), token.toString(16).padStart(8, '0').toUpperCase()])
+      expect(everything).not.toContain(form);
 });
 
 test('connects are counted while they are delayed, and while their SYN is on its way', async () => {
@@ -214,17 +207,7 @@ print("done", flush=True)
 time.sleep(60)
 `;
   const knock = { control: client.socket, secret: SECRET, intlen: 8 };
-  const states = async () => {
-    const outcome = await run(lab.client, [
-      process.execPath,
-      KNOCKIFY,
-      'status',
-      '--json',
-      '--socket',
-      client.socket,
-    ]);
-    return (JSON.parse(outcome.stdout) as { connects: unknown }).connects;
-  };
+  const states = async () => (await statusOf(lab.client, client)).connects;
   inside(lab.client, [
     'ip',
     'neigh',

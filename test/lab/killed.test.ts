@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { destinationOf } from '../../ts/stealth/destination.ts';
 import { padSecret } from '../../ts/stealth/secret.ts';
 import { computeToken, integrityHash } from '../../ts/stealth/token.ts';
+import { startAcceptor } from './acceptor.ts';
 import { capturing } from './capture.ts';
 import { type Control, startControl } from './control.ts';
 import { doom, startDoomed } from './doom.ts';
@@ -10,17 +11,7 @@ import { PAGE, startLighttpd, urlOf } from './lighttpd.ts';
 import { type Lab, openLab, setSysctl } from './netns.ts';
 import { scan } from './nmap.ts';
 import { syns } from './packets.ts';
-import {
-  type Knock,
-  listeningPorts,
-  PYTHON,
-  REPOSITORY,
-  run,
-  start,
-  stop,
-  until,
-  untilListening,
-} from './program.ts';
+import { type Knock, listeningPorts, PYTHON, REPOSITORY, run, start, stop, until } from './program.ts';
 import { MODES, type Mode, PROTECTED_LENGTH, SECRET } from './stealthlab.ts';
 import { firstSegmentAfter, takeApart } from './syn.ts';
 
@@ -30,7 +21,6 @@ import { firstSegmentAfter, takeApart } from './syn.ts';
  */
 
 const STEPS = `${REPOSITORY}/test/programs/steps.py`;
-const ACCEPTOR = `${REPOSITORY}/test/programs/acceptor.py`;
 const DEVIANT = fileURLToPath(new URL('deviant.py', import.meta.url));
 const REQUEST = Buffer.from('GET / HTTP/1.0\r\nHost: nobody\r\n\r\n');
 const PORTS: Readonly<Record<Mode, number>> = { auth: 8400, integrity: 8401 };
@@ -190,10 +180,9 @@ describe('a guard outlives its control process', () => {
       const kills = await untilItSurvives(async (when) => {
         port++;
         const control = await startControl(lab, lab.server);
-        const program = start(lab.server, [PYTHON, '-u', ACCEPTOR, lab.server.addresses.ipv4, String(port)], {
+        const program = await startAcceptor(lab.server, lab.server.addresses.ipv4, port, {
           knock: knockOf(control, 'integrity'),
         });
-        await untilListening(program, port);
         const doomed = await doom(control, call, when);
         const answer = await breakPromise(port);
         expect(answer.trim(), `${call} ${when}`).toMatch(/^(ECONNRESET|EPIPE|timeout|end)$/);

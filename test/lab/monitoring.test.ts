@@ -1,25 +1,15 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { FollowedEvent, ListenerStatus, Status, VerdictEvent } from '../../ts/spec/status.ts';
-import { type Control, KNOCKIFY, startControl } from './control.ts';
+import type { FollowedEvent, ListenerStatus, VerdictEvent } from '../../ts/spec/status.ts';
+import { sayTo, startAcceptor } from './acceptor.ts';
+import { type Control, KNOCKIFY, startControl, statusOf } from './control.ts';
 import { inside, type Lab, openLab } from './netns.ts';
 import { type Probe, sendProbes, startFlood } from './probes.ts';
-import {
-  type Knock,
-  type Program,
-  PYTHON,
-  REPOSITORY,
-  run,
-  start,
-  stop,
-  until,
-  untilListening,
-} from './program.ts';
+import { type Knock, type Program, PYTHON, run, start, stop, until } from './program.ts';
 import { SECRET } from './stealthlab.ts';
 
 /** What `knockify status` and `knockify events` say of right and wrong SYNs, of floods and restarts, and to whom. */
 
-const ACCEPTOR = `${REPOSITORY}/test/programs/acceptor.py`;
 const PORT = 8700;
 const OTHER_PORT = 8701;
 const OTHER_USER = 4711;
@@ -37,19 +27,14 @@ beforeAll(async () => {
   inside(lab.server, ['chmod', '755', lab.directory]);
   client = await startControl(lab, lab.client);
   control = await startControl(lab, lab.server, { arguments: ['--mode', '0666'] });
-  server = start(lab.server, [PYTHON, ACCEPTOR, '0.0.0.0', String(PORT)], { knock: knock() });
-  await untilListening(server, PORT);
+  server = await startAcceptor(lab.server, '0.0.0.0', PORT, { knock: knock() });
 });
 afterAll(() => lab?.close());
 
 const as = (uid: number) => ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'];
 const knockify = (...words: string[]) => [process.execPath, KNOCKIFY, ...words, '--socket', control.socket];
 
-async function status(uid = 0): Promise<Status> {
-  const outcome = await run(lab.server, [...as(uid), ...knockify('status', '--json')]);
-  expect(outcome).toMatchObject({ status: 0, stderr: '' });
-  return JSON.parse(outcome.stdout) as Status;
-}
+const status = (uid = 0) => statusOf(lab.server, control, as(uid));
 
 async function listener(port = PORT): Promise<ListenerStatus> {
   const found = (await status()).listeners.find((one) => one.port === port);
@@ -58,12 +43,7 @@ async function listener(port = PORT): Promise<ListenerStatus> {
 }
 
 async function connect(port = PORT, secret = SECRET): Promise<string> {
-  const url = `telnet://${lab.server.addresses.ipv4}:${port}`;
-  const outcome = await run(lab.client, ['curl', '-sS', '-m', '8', '--no-buffer', url], {
-    knock: { control: client.socket, secret },
-    input: REQUEST,
-  });
-  return outcome.stdout;
+  return (await sayTo(lab, port, REQUEST, { control: client.socket, secret })).stdout;
 }
 
 const wrong = (index: number, port = PORT): Probe => ({
@@ -137,10 +117,7 @@ test('status says who guards what since when', async () => {
 
 test('a listener in integrity mode, on IPv6, and gone when its program is', async () => {
   const address = lab.server.addresses.ipv6;
-  const program = start(lab.server, [PYTHON, ACCEPTOR, address, String(OTHER_PORT)], {
-    knock: { ...knock(), intlen: 12 },
-  });
-  await untilListening(program, OTHER_PORT);
+  const program = await startAcceptor(lab.server, address, OTHER_PORT, { knock: { ...knock(), intlen: 12 } });
   expect(await listener(OTHER_PORT)).toMatchObject({ address, mode: 'integrity', protectedLength: 12 });
   await stop(program, 'SIGKILL');
   expect((await status()).listeners.map(({ port }) => port)).toEqual([PORT]);
@@ -199,9 +176,8 @@ test('nothing is on record while nobody follows', async () => {
 describe('another user', () => {
   let program: Program;
   beforeAll(async () => {
-    const command = [...as(OTHER_USER), PYTHON, ACCEPTOR, '0.0.0.0', String(OTHER_PORT)];
-    program = start(lab.server, command, { knock: knock() });
-    await untilListening(program, OTHER_PORT);
+    const options = { knock: knock(), before: as(OTHER_USER) };
+    program = await startAcceptor(lab.server, '0.0.0.0', OTHER_PORT, options);
   });
   afterAll(async () => {
     await stop(program);
@@ -275,13 +251,9 @@ test('who has a secret with a name is told of by that name', async () => {
   writeFileSync(`${folder}/alice.secret`, 'the secret of alice alone', { mode: 0o600 });
   const named = await startControl(lab, lab.server, { arguments: ['--secrets', folder] });
   const port = 8703;
-  const program = start(lab.server, [PYTHON, ACCEPTOR, '0.0.0.0', String(port)], {
-    knock: { control: named.socket },
-  });
-  await untilListening(program, port);
+  const program = await startAcceptor(lab.server, '0.0.0.0', port, { knock: { control: named.socket } });
   const command = (...words: string[]) => [process.execPath, KNOCKIFY, ...words, '--socket', named.socket];
-  const look = async () =>
-    (JSON.parse((await run(lab.server, command('status', '--json'))).stdout) as Status).events.followers;
+  const look = async () => (await statusOf(lab.server, named)).events.followers;
   const events = start(lab.server, command('events'));
   while ((await look()) === 0) expect(events.isRunning()).toBe(true);
   expect(await connect(port, 'the secret of alice alone')).toBe(REQUEST);

@@ -3,29 +3,17 @@ import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { ListenerStatus, Status } from '../../ts/spec/status.ts';
-import { type Control, controlCommand, KNOCKIFY, startControl } from './control.ts';
+import type { ListenerStatus } from '../../ts/spec/status.ts';
+import { sayTo, startAcceptor } from './acceptor.ts';
+import { type Control, controlCommand, KNOCKIFY, startControl, statusOf } from './control.ts';
 import { knockFilters } from './filters.ts';
 import { inside, type Lab, openLab } from './netns.ts';
-import {
-  type Knock,
-  LIBRARY,
-  type Program,
-  PYTHON,
-  REPOSITORY,
-  run,
-  start,
-  stop,
-  until,
-  untilListening,
-  untilSays,
-} from './program.ts';
+import { type Knock, LIBRARY, type Program, PYTHON, run, start, stop, until, untilSays } from './program.ts';
 import { MODES, type Mode, PROTECTED_LENGTH, SECRET } from './stealthlab.ts';
 
 /** The control process as an ordinary user with two capabilities, started and restarted by a service manager. */
 
 const MANAGER = fileURLToPath(new URL('manager.py', import.meta.url));
-const ACCEPTOR = `${REPOSITORY}/test/programs/acceptor.py`;
 const MEMORY = fileURLToPath(new URL('memory.py', import.meta.url));
 const REQUEST = 'what the client says first, and more';
 const NOBODY = 65534;
@@ -94,26 +82,12 @@ const knock = (control: string, mode: Mode, secret = SECRET): Knock => ({
 });
 
 async function exchange(mode: Mode, secret = SECRET): Promise<string> {
-  const command = [
-    'curl',
-    '-sS',
-    '-m',
-    '8',
-    '--no-buffer',
-    `telnet://${lab.server.addresses.ipv4}:${PORTS[mode]}`,
-  ];
-  const outcome = await run(lab.client, command, {
-    knock: knock(client.socket, mode, secret),
-    input: REQUEST,
-  });
+  const outcome = await sayTo(lab, PORTS[mode], REQUEST, knock(client.socket, mode, secret));
   return outcome.status === 0 ? outcome.stdout : `curl: ${outcome.status}`;
 }
 
 async function guarded(): Promise<readonly ListenerStatus[]> {
-  const env = { KNOCK_CONTROL: socket };
-  const outcome = await run(lab.server, [process.execPath, KNOCKIFY, 'status', '--json'], { env });
-  expect(outcome).toMatchObject({ status: 0, stderr: '' });
-  return (JSON.parse(outcome.stdout) as Status).listeners;
+  return (await statusOf(lab.server, { socket })).listeners;
 }
 
 test('has no more privileges than it needs, and nobody of its user can look into it', () => {
@@ -213,20 +187,18 @@ describe.each(MODES)('%s', (mode) => {
     const secret = `found only where it was ${mode === 'auth' ? 'left' : 'kept'}`;
     const copies = async () =>
       Number((await run(lab.client, [PYTHON, MEMORY, String(client.program.pid), secret])).stdout);
-    const server = start(lab.server, [PYTHON, ACCEPTOR, lab.server.addresses.ipv4, String(PORTS[mode])], {
+    const server = await startAcceptor(lab.server, lab.server.addresses.ipv4, PORTS[mode], {
       knock: knock(socket, mode, secret),
     });
-    await untilListening(server, PORTS[mode]);
     for (let turn = 0; turn < 5; turn++) expect(await exchange(mode, secret)).toBe(REQUEST);
     expect(await copies()).toBe(0);
     await stop(server);
   });
 
   test('a server goes on with its guard after each SIGKILL, and needs no restart', async () => {
-    const program = start(lab.server, [PYTHON, ACCEPTOR, lab.server.addresses.ipv4, String(PORTS[mode])], {
+    const program = await startAcceptor(lab.server, lab.server.addresses.ipv4, PORTS[mode], {
       knock: knock(socket, mode),
     });
-    await untilListening(program, PORTS[mode]);
     expect(await exchange(mode)).toBe(REQUEST);
     expect((await guarded()).map(({ syns }) => syns)).toEqual([{ authorised: 1, rejected: 0 }]);
     for (let kill = 1; kill <= 2; kill++) {

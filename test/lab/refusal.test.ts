@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { destinationOf } from '../../ts/stealth/destination.ts';
 import { padSecret } from '../../ts/stealth/secret.ts';
 import { computeToken, integrityHash } from '../../ts/stealth/token.ts';
+import { startAcceptor } from './acceptor.ts';
 import { capturing } from './capture.ts';
 import { setSysctl } from './netns.ts';
 import { type Packet, shape, syns } from './packets.ts';
@@ -21,7 +22,6 @@ import { KINDS, openStealthLab, PROTECTED_LENGTH, SECRET, type StealthLab } from
 
 /** Whoever lacks the secret, or breaks his own promise, meets a closed port or a reset. */
 
-const ACCEPTOR = `${REPOSITORY}/test/programs/acceptor.py`;
 const STEPS = `${REPOSITORY}/test/programs/steps.py`;
 const DEVIANT = fileURLToPath(new URL('deviant.py', import.meta.url));
 const PAYLOAD = Buffer.from('exactly these bytes, please, and no others');
@@ -37,9 +37,7 @@ beforeAll(async () => {
     KINDS.map(async ({ family, mode, port }) => {
       const address = family === 'mapped' ? '::' : server.addresses[family];
       const knock = stealth.knock(server, mode);
-      const program = start(server, [PYTHON, '-u', ACCEPTOR, address, String(port)], { knock });
-      servers.set(port, program);
-      await untilListening(program, port);
+      servers.set(port, await startAcceptor(server, address, port, { knock }));
     }),
   );
 });

@@ -2,18 +2,18 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { destinationOf } from '../../ts/stealth/destination.ts';
 import { padSecret } from '../../ts/stealth/secret.ts';
 import { computeToken } from '../../ts/stealth/token.ts';
+import { startAcceptor } from './acceptor.ts';
 import { capturing } from './capture.ts';
 import { startControl } from './control.ts';
 import { filtersOn } from './filters.ts';
 import { inside, setSysctl } from './netns.ts';
 import { type Packet, syns } from './packets.ts';
 import { comparable, type Probe, sendBatch, startFlood, timestampOption } from './probes.ts';
-import { type Knock, type Program, PYTHON, REPOSITORY, run, start, stop, untilListening } from './program.ts';
+import { type Knock, PYTHON, REPOSITORY, run, stop } from './program.ts';
 import { MODES, openStealthLab, SECRET, type StealthLab } from './stealthlab.ts';
 
 /** A SYN that somebody saw on the way, sent again (thesis section 8.2). */
 
-const ACCEPTOR = `${REPOSITORY}/test/programs/acceptor.py`;
 const STEPS = `${REPOSITORY}/test/programs/steps.py`;
 const FAMILIES = ['ipv4', 'ipv6'] as const;
 type Family = (typeof FAMILIES)[number];
@@ -44,11 +44,8 @@ beforeAll(async () => {
 });
 afterAll(() => stealth?.close());
 
-async function serve(port: number, knock: Knock, env: Record<string, string> = {}): Promise<Program> {
-  const program = start(stealth.server, [PYTHON, '-u', ACCEPTOR, '::', String(port)], { knock, env });
-  await untilListening(program, port);
-  return program;
-}
+const serve = (port: number, knock: Knock, env: Record<string, string> = {}) =>
+  startAcceptor(stealth.server, '::', port, { knock, env });
 
 type Syn = Pick<Probe, 'family' | 'destinationPort' | 'sequence' | 'options'>;
 

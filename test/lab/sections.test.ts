@@ -1,13 +1,13 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startAcceptor } from './acceptor.ts';
 import { KNOCKIFY } from './control.ts';
-import { PYTHON, REPOSITORY, run, start, untilListening } from './program.ts';
+import { PYTHON, REPOSITORY, run } from './program.ts';
 import { openStealthLab, PROTECTED_LENGTH, type StealthLab } from './stealthlab.ts';
 
 /** One client, several servers, a secret for each: by sections of its rc file. */
 
-const ACCEPTOR = `${REPOSITORY}/test/programs/acceptor.py`;
 const STEPS = `${REPOSITORY}/test/programs/steps.py`;
 const PAYLOAD = Buffer.from('what the client says first, and a little more');
 const SERVED = [
@@ -32,8 +32,7 @@ beforeAll(async () => {
   await Promise.all(
     SERVERS.map(async ({ family, port, secret, mode }) => {
       const knock = secret === undefined ? undefined : stealth.knock(server, mode, secret);
-      const command = [PYTHON, '-u', ACCEPTOR, server.addresses[family], String(port)];
-      await untilListening(start(server, command, { knock }), port);
+      await startAcceptor(server, server.addresses[family], port, { knock });
     }),
   );
   rc = join(lab.directory, 'client.rc');
