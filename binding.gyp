@@ -53,6 +53,7 @@
     {
       "target_name": "knockify_native",
       "sources": [
+        "native/behind.c",
         "native/brief.c",
         "native/calls.c",
         "native/channel.c",

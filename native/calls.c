@@ -2,6 +2,7 @@
 // has handed over is done by a hand.
 #include "calls.h"
 
+#include "behind.h"
 #include "closing.h"
 #include "handed.h"
 #include "hands.h"

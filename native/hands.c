@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "hands.h"
 
+#include "behind.h"
 #include "brief.h"
 #include "debts.h"
 #include "sys.h"
@@ -9,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,29 +19,20 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How many hands may be behind. */
-enum { MOST_OF_A_USER = 4, MOST = 128 };
 /* How long a hand is waited for that sleeps in the kernel, and one that does not, but has no processor perhaps. How long until
  * it is looked at first, and then again. Milliseconds. */
 enum { PATIENCE = 250, LONGEST = 5000, SOON = 5, AGAIN = 10 };
 /* How many wait for work; others end. */
 enum { MOST_IDLE = 1 };
-/* In place of a socket's inode. Without /proc it is unknown: nothing more is done with any socket then as long as a hand is
- * behind. */
-enum { NO_SOCKET = 0 };
-#define UNKNOWN (~0UL)
 
 struct job {
-  /* Among those that are left behind. */
-  struct job *next;
+  struct knk_behind behind;
   struct knk_work work;
   /* CALLED: there is a result, and the duplicate is not closed yet. */
   enum { WAITED_FOR, COMMITTED, CALLED, DONE, LEFT } state;
   pthread_cond_t done;
   /* The hand's; 0 as long as it has not begun. */
   pid_t thread;
-  /* NO_SOCKET, or that of the socket. */
-  unsigned long inode;
   int result;
   /* What numbers[0] is a duplicate of, once the hand has begun. Whoever waits owns it. */
   int original;
@@ -60,46 +51,22 @@ struct hand {
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct hand *idle;
 static int idle_hands;
-static struct job *behind;
-static atomic_int hands_behind;
 static int spare = -1;
 /* The hand's own. */
 static _Thread_local struct job *in_work;
 
-int knk_hands_behind(void) { return atomic_load(&hands_behind); }
-
-/* Takes no lock, unlike most of what the kernel can be asked. */
-static unsigned long inode_of(int fd) {
-  char path[40], target[40] = "";
-  unsigned long inode = NO_SOCKET;
-
-  snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-  if (readlink(path, target, sizeof(target) - 1) < 0) return UNKNOWN;
-  sscanf(target, "socket:[%lu]", &inode);
-  return inode;
-}
-
-static bool is_in_hand(unsigned long inode) {
-  for (const struct job *job = behind; job && inode != NO_SOCKET; job = job->next)
-    if (job->inode == inode || job->inode == UNKNOWN) return true;
-  return false;
-}
-
 bool knk_is_in_hand(int fd) {
   if (knk_hands_behind() == 0) return false;
-  unsigned long inode = inode_of(fd);
+  unsigned long inode = knk_inode_of(fd);
   pthread_mutex_lock(&mutex);
-  bool is = is_in_hand(inode);
+  bool is = knk_behind_has(inode);
   pthread_mutex_unlock(&mutex);
   return is;
 }
 
 /* 0, or why nothing is to be done for the user. */
 static int refused(uid_t uid) {
-  int of_user = 0;
-
-  for (const struct job *job = behind; job; job = job->next) of_user += job->work.uid == uid;
-  if (of_user >= MOST_OF_A_USER || knk_hands_behind() >= MOST) return KNK_TOO_MANY;
+  if (knk_behind_is_full(uid)) return KNK_TOO_MANY;
   return knk_debts_exceeded(uid) ? KNK_TOO_LONG : 0;
 }
 
@@ -108,14 +75,6 @@ static void free_job(struct job *job) {
   explicit_bzero(job->bytes, (size_t)job->length);
   pthread_cond_destroy(&job->done);
   free(job);
-}
-
-static void forget(struct job *job) {
-  struct job **link = &behind;
-
-  while (*link != job) link = &(*link)->next;
-  *link = job->next;
-  atomic_fetch_sub(&hands_behind, 1);
 }
 
 /* Who got in with the last descriptors is to be served: one is kept for the duplicate. */
@@ -134,7 +93,7 @@ static void keep_spare(void) {
 
 /* What is left behind is over: nobody else knows of it any more. */
 static void discard(struct job *job) {
-  forget(job);
+  knk_behind_remove(&job->behind);
   free_job(job);
 }
 
@@ -281,11 +240,8 @@ static bool wait_for(struct job *job) {
 }
 
 static void leave_behind(struct job *job, unsigned long inode) {
-  job->inode = inode;
   job->state = LEFT;
-  job->next = behind;
-  behind = job;
-  atomic_fetch_add(&hands_behind, 1);
+  knk_behind_add(&job->behind, job->work.uid, inode);
 }
 
 /* What has come of it, as of knk_by_hand. */
@@ -293,18 +249,18 @@ static int take(struct job *job, const int32_t *numbers, void *bytes) {
   const bool done = wait_for(job);
 
   if (job->state == WAITED_FOR) {
-    leave_behind(job, inode_of(numbers[0]));
+    leave_behind(job, knk_inode_of(numbers[0]));
     return KNK_HELD;
   }
   int result = job->result;
   if (job->length > 0) memcpy(bytes, job->bytes, (size_t)job->length);
   if (done) free_job(job);
-  else leave_behind(job, NO_SOCKET);
+  else leave_behind(job, KNK_NO_SOCKET);
   return result;
 }
 
 static int do_by_hand(const struct knk_work *work, const int32_t *numbers, void *bytes, int length) {
-  if (behind && is_in_hand(inode_of(numbers[0]))) return KNK_HELD;
+  if (knk_hands_behind() > 0 && knk_behind_has(knk_inode_of(numbers[0]))) return KNK_HELD;
   int why = refused(work->uid);
   if (why) return why;
   struct job *job = make_job(work, numbers, bytes, length);

@@ -52,7 +52,5 @@ int knk_by_hand(const struct knk_work *work, const int32_t numbers[KNK_NUMBERS],
 bool knk_hand_commits(void);
 /* Whether a hand is behind on it: then nothing else may be done with it. */
 bool knk_is_in_hand(int fd);
-/* How many hands are behind. What they use besides the socket must stay open. */
-int knk_hands_behind(void);
 
 #endif

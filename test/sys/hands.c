@@ -1,6 +1,7 @@
 /* native/hands.c and native/closing.c, without a kernel that makes anybody wait: what hangs here reads from a pipe. Says "done"
  * where all is as it should be. */
 #define _GNU_SOURCE
+#include "../../native/behind.h"
 #include "../../native/closing.h"
 #include "../../native/handed.h"
 #include "../../native/hands.h"

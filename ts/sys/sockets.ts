@@ -135,7 +135,7 @@ export function readReceiveSequence(fd: number): number {
   return sequence.readUInt32LE();
 }
 
-/** What the engine lent them must stay open as long as hands are behind: native/hands.h. */
+/** What the engine lent them must stay open as long as hands are behind: native/behind.h. */
 export function handsAreBehind(): boolean {
   return calls.handsBehind() > 0;
 }
