@@ -1,10 +1,21 @@
 import { getSystemErrorName } from 'node:util';
 import { checkPrivate } from '../config/access.ts';
 import { ConfigError } from '../config/error.ts';
-import { type RawSettings, readSettings, type Settings } from '../config/settings.ts';
+import type { Policy } from '../config/policy.ts';
+import type { SecretFile } from '../config/secretForm.ts';
+import { type RawSettings, readSettings, type Settings, settingsFor } from '../config/settings.ts';
+import { ALL_TARGETS, matchesDestination } from '../config/targets.ts';
 import type { Message } from '../spec/codec.ts';
+import type { Destination } from '../stealth/destination.ts';
 import type { OpenFile } from '../sys/files.ts';
+import { parseSockaddr } from './sockaddr.ts';
 import type { Credentials } from './surroundings.ts';
+
+/** What the application would do with a socket of its own. */
+export type Request = Message<'connect' | 'listen'>;
+
+/** PATH_MAX of Linux. */
+const LONGEST_PATH = 4096;
 
 function environment(settings: Uint8Array): RawSettings['env'] {
   const env = new Map<string, Uint8Array>();
@@ -21,7 +32,7 @@ function environment(settings: Uint8Array): RawSettings['env'] {
 
 /** What the application opened as its rc file; undefined if it has none. Throws ConfigError if it can't have it. */
 export function openedRc(
-  { rc_path, rc_error }: Message<'connect' | 'listen'>,
+  { rc_path, rc_error }: Request,
   fd: number | undefined,
 ): { readonly fd: number; readonly name: string } | undefined {
   const name = Buffer.from(rc_path).toString();
@@ -34,7 +45,7 @@ export function openedRc(
 
 /** Reads what an application brought along, and wipes it. Throws ConfigError. */
 export function applicationSettings(
-  request: Message<'connect' | 'listen'>,
+  request: Request,
   rc: OpenFile | undefined,
   client: Credentials,
 ): Settings {
@@ -47,6 +58,39 @@ export function applicationSettings(
   } finally {
     for (const bytes of [rc?.bytes, request.settings]) bytes?.fill(0);
   }
+}
+
+function destinationOf({ peer, peer_size }: Message<'connect'>): Destination {
+  return parseSockaddr(peer.subarray(0, peer_size));
+}
+
+/** Of a connect, as they are for its destination. */
+export function settingsOf(request: Request, settings: Settings): Settings {
+  return request.kind === 'connect' && settings.sections.length > 0
+    ? settingsFor(settings, destinationOf(request))
+    : settings;
+}
+
+/** Whoever has a secret for some destinations only needs none for those that are no target. */
+export function leavesAlone({ sections, targets }: Settings, request: Message<'connect'>): boolean {
+  return sections.length > 0 && targets !== undefined && !matchesDestination(targets, destinationOf(request));
+}
+
+/** An f: secret and an rc file have to be looked at each time, and targets for each destination. */
+export function isConstant(
+  request: Request,
+  settings: Settings,
+  { targets, protectedLength }: Policy,
+): boolean {
+  const fromFile = request.rc_path.length > 0 || settings.secret?.kind === 'file';
+  return !fromFile && targets === ALL_TARGETS && protectedLength === 0;
+}
+
+/** A file with a secret as settings name it, for the application to open. Throws ConfigError. */
+export function openable(file: SecretFile): SecretFile {
+  const { length } = file.pathBytes;
+  if (length <= LONGEST_PATH) return file;
+  throw new ConfigError(`KNOCK_SECRET: the file name has ${length} bytes; at most ${LONGEST_PATH} can be`);
 }
 
 /** The file with a secret that the application opened. Throws ConfigError that names it. */

@@ -1,24 +1,15 @@
-import type { Left, Prompt } from '../engine/engine.ts';
+import type { Left } from '../engine/engine.ts';
 import { decode, encode, MAX_MESSAGE_SIZE, ProtocolError } from '../spec/codec.ts';
 import { ByDescriptor } from '../sys/byDescriptor.ts';
 import * as channel from '../sys/channel.ts';
 import { SysError } from '../sys/error.ts';
 import { Admission, LIMITS, type Limits } from './admission.ts';
+import { Door, NOTHING } from './door.ts';
 import { Session } from './session.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { Told } from './telling.ts';
 import { type Answer, answerTool, isQuestion, type Tool } from './tools.ts';
 import { refuse } from './verdict.ts';
-
-/** How long to leave the queue alone when descriptors have run out. Milliseconds. */
-const BREATHER = 100;
-
-/** How many clients are let in before those that are in get their turn. */
-const ACCEPTS = 32;
-
-/** A client that was accepted or answered promptly, and says nothing for so long, is a session's; looked for so often. Milliseconds. */
-const OVERDUE_AFTER = 1000;
-const LOOK_EVERY = 500;
 
 /** How often the engine looks at what the kernel does not tell of. Milliseconds. */
 const FOLLOW_EVERY = 5000;
@@ -30,9 +21,6 @@ interface Client extends Tool {
   /** When it was heard of last, by performance.now(). */
   heardAt: number;
 }
-
-/** What comes with a client that brings nothing. */
-const NOTHING = { begun: false, question: 0 } as const;
 
 /** The same with a datagram of its own: that of a client who waits must not be overwritten by others'. */
 function kept(left: Left): Left {
@@ -46,53 +34,40 @@ function kept(left: Left): Left {
 /** Serves applications over a SOCK_SEQPACKET Unix socket, one session a connection. */
 export class ControlServer {
   readonly #around: Surroundings;
-  readonly #listener: number;
   readonly #clients = new ByDescriptor<Client>();
   readonly #buffer = Buffer.alloc(MAX_MESSAGE_SIZE);
-  #unwatch: (() => void) | undefined;
   #unfollow: (() => void) | undefined;
-  #breather: NodeJS.Timeout | undefined;
   readonly #limits: Limits;
   readonly #admission: Admission<Left>;
   readonly #sweeper: NodeJS.Timeout;
-  #unhear: (() => void) | undefined;
-  #looking: NodeJS.Timeout | undefined;
+  readonly #door: Door;
   readonly #following: NodeJS.Timeout;
 
   /** `listener` is a listening channel descriptor; the server owns it from here on. */
   constructor(listener: number, around: Surroundings, limits = LIMITS) {
-    this.#listener = listener;
     this.#around = around;
     this.#limits = limits;
     this.#admission = new Admission(limits.perUser, around.prompt);
     this.#sweeper = setInterval(() => this.#sweep(), limits.silence / 2).unref();
-    this.#unwatch = channel.watch(listener, () => this.#accept());
     if (around.telling !== undefined) around.telling.status.sessions = () => this.#clients.size;
     const { changes } = around.engine;
     if (changes !== undefined) this.#unfollow = channel.watch(changes, () => this.#follow());
     this.#following = setInterval(() => this.#follow(true), FOLLOW_EVERY).unref();
-    const { prompt } = around;
-    if (prompt === undefined) return;
-    const unwatch = channel.watch(prompt.descriptor, () => this.#hear(prompt));
-    const ignore = prompt.attend(listener, limits.perUser);
-    this.#unhear = () => {
-      ignore();
-      unwatch();
-    };
-    this.#looking = setInterval(() => this.#look(prompt), LOOK_EVERY).unref();
+    this.#door = new Door(listener, around, {
+      perUser: limits.perUser,
+      enter: (left) => this.#enter(left),
+      looked: () => {
+        for (const left of this.#admission.admit()) this.#begin(left);
+      },
+    });
   }
 
   close(): void {
-    clearTimeout(this.#breather);
     clearInterval(this.#sweeper);
-    clearInterval(this.#looking);
     clearInterval(this.#following);
-    this.#unhear?.();
-    this.#unwatch?.();
-    this.#unwatch = undefined;
+    this.#door.close();
     this.#unfollow?.();
     this.#unfollow = undefined;
-    channel.close(this.#listener);
     for (const left of this.#admission.clear()) this.#discard(left);
     for (const client of this.#clients.values()) this.#drop(client);
   }
@@ -104,45 +79,6 @@ export class ControlServer {
       // Whoever arms a socket next is told, too.
       this.#around.log.error(`following the interfaces: ${error instanceof Error ? error.message : error}`);
     }
-  }
-
-  #accept(): void {
-    try {
-      for (let turn = 0; turn < ACCEPTS; turn++) {
-        const next = this.#next();
-        if (next === undefined) return;
-        this.#enter(next);
-      }
-    } catch (error) {
-      this.#around.log.error(`accepting a client: ${error instanceof Error ? error.message : error}`);
-      this.#pause();
-    }
-  }
-
-  /** A client that was not answered promptly. */
-  #next(): Left | undefined {
-    const { prompt } = this.#around;
-    if (prompt !== undefined) return prompt.accept(this.#listener, this.#limits.perUser, this.#buffer);
-    const next = channel.accept(this.#listener);
-    return (
-      next && {
-        client: next.fd,
-        identity: next.identity,
-        datagram: undefined,
-        answered: undefined,
-        ...NOTHING,
-      }
-    );
-  }
-
-  #hear(prompt: Prompt): void {
-    for (let left = prompt.hear(this.#buffer); left; left = prompt.hear(this.#buffer)) this.#enter(left);
-  }
-
-  #look(prompt: Prompt): void {
-    for (let left = prompt.overdue(OVERDUE_AFTER); left; left = prompt.overdue(OVERDUE_AFTER))
-      this.#enter(left);
-    for (const left of this.#admission.admit()) this.#begin(left);
   }
 
   #enter(left: Left): void {
@@ -214,15 +150,6 @@ export class ControlServer {
       this.#around.log.info(`dropped a client of user ${client.uid} that said nothing any more`);
       this.#drop(client);
     }
-  }
-
-  /** Out of descriptors, the listener stays readable: waiting in the loop would spin. */
-  #pause(): void {
-    this.#unwatch?.();
-    this.#unwatch = undefined;
-    this.#breather = setTimeout(() => {
-      this.#unwatch = channel.watch(this.#listener, () => this.#accept());
-    }, BREATHER);
   }
 
   /** One datagram: then the others get their turn. */

@@ -1,24 +1,28 @@
 import { ConfigError } from '../config/error.ts';
 import { buildListenerPolicy, buildPolicy, type Policy } from '../config/policy.ts';
-import { type Settings, settingsFor, secretsOf as settingsSecrets } from '../config/settings.ts';
-import { ALL_TARGETS, matchesDestination } from '../config/targets.ts';
+import { type Settings, secretsOf as settingsSecrets } from '../config/settings.ts';
 import { type Answered, EngineError, type Sight } from '../engine/engine.ts';
 import type { Message } from '../spec/codec.ts';
 import { type ActionName, actions } from '../spec/messages.ts';
-import type { Destination } from '../stealth/destination.ts';
 import { SysError } from '../sys/error.ts';
 import { FileError, type OpenFile } from '../sys/files.ts';
-import { applicationSettings, openedRc, openedSecret } from './application.ts';
+import {
+  applicationSettings,
+  isConstant,
+  leavesAlone,
+  openable,
+  openedRc,
+  openedSecret,
+  type Request,
+  settingsOf,
+} from './application.ts';
 import { Connecting } from './connecting.ts';
 import { TransitionError } from './delayed.ts';
 import { Listening } from './listening.ts';
 import { readNote, secretsOf } from './note.ts';
 import { setOption } from './options.ts';
-import { parseSockaddr } from './sockaddr.ts';
 import { type Credentials, type Dealings, type Surroundings, whoIs } from './surroundings.ts';
 import { notAdmitted, refuse, STEALTH_UNAVAILABLE, type Verdict, verdict } from './verdict.ts';
-
-type Request = Message<'connect' | 'listen'>;
 
 /** A request that waits for the file with its secret. */
 interface Waiting {
@@ -36,29 +40,11 @@ const MOST_DESCRIPTORS: Partial<Record<Message['kind'], number>> = {
   ...{ connect: 2, listen: 2, send: 1, accepted: 2, file: 1, option: 1 },
 };
 
-/** PATH_MAX of Linux. */
-const LONGEST_PATH = 4096;
-
 /** Verdicts after which the session goes on: to a file, or to the report of a real call. */
 const CALLS: readonly ActionName[] = ['proceed', 'flush'];
 const OPEN: readonly ActionName[] = [...CALLS, 'need_file'];
 
 const PROCEED = actions.find(({ name }) => name === 'proceed')?.id;
-
-/** An f: secret and an rc file have to be looked at each time, and targets for each destination. */
-function isConstant(request: Request, settings: Settings, { targets, protectedLength }: Policy): boolean {
-  const fromFile = request.rc_path.length > 0 || settings.secret?.kind === 'file';
-  return !fromFile && targets === ALL_TARGETS && protectedLength === 0;
-}
-
-function destinationOf({ peer, peer_size }: Message<'connect'>): Destination {
-  return parseSockaddr(peer.subarray(0, peer_size));
-}
-
-/** Whoever has a secret for some destinations only needs none for those that are no target. */
-function leavesAlone({ sections, targets }: Settings, message: Message<'connect'>): boolean {
-  return sections.length > 0 && targets !== undefined && !matchesDestination(targets, destinationOf(message));
-}
 
 function isOneOf(names: readonly ActionName[], { action }: Verdict): boolean {
   return names.some((name) => actions.some(({ id, name: other }) => other === name && id === action));
@@ -200,15 +186,13 @@ export class Session {
 
   #configured(request: Request, seen: Seen, rc: OpenFile | undefined): Verdict {
     const { socket, sight } = seen;
-    const settings = this.#settings(request, rc);
+    const all = applicationSettings(request, rc, this.#client);
+    this.#secrets.push(...settingsSecrets(all));
+    const settings = settingsOf(request, all);
     if (request.kind === 'connect' && leavesAlone(settings, request))
       return this.#connecting().leaveAlone(socket, sight);
     if (settings.secret?.kind !== 'file') return this.#request(request, seen, settings, undefined);
-    const { path, pathBytes } = settings.secret;
-    if (pathBytes.length > LONGEST_PATH)
-      throw new ConfigError(
-        `KNOCK_SECRET: the file name has ${pathBytes.length} bytes; at most ${LONGEST_PATH} can be`,
-      );
+    const { path, pathBytes } = openable(settings.secret);
     const resume = (file: Uint8Array) =>
       this.#request(request, { socket, sight: this.#around.engine.look(socket) }, settings, file);
     this.#waiting = { path, resume };
@@ -255,16 +239,6 @@ export class Session {
     const connected = this.#connecting().connect(socket, sight, request, policy);
     if (connected.action === PROCEED && isConstant(request, settings, policy)) this.#lesson = policy;
     return connected;
-  }
-
-  /** Of a connect, as they are for its destination. */
-  #settings(message: Request, rc: OpenFile | undefined): Settings {
-    const settings = applicationSettings(message, rc, this.#client);
-    this.#secrets.push(...settingsSecrets(settings));
-    const { sections } = settings;
-    return message.kind === 'connect' && sections.length > 0
-      ? settingsFor(settings, destinationOf(message))
-      : settings;
   }
 
   /** To be wiped at the end, unless it is the control process's. */
