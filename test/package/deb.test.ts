@@ -14,6 +14,7 @@ import { bootMachine, type Machine } from './machine.ts';
 
 const GUIDE = readFileSync(join(REPOSITORY, 'docs/install.md'), 'utf8');
 const SECRETS = readFileSync(join(REPOSITORY, 'docs/secrets.md'), 'utf8');
+const TROUBLE = readFileSync(join(REPOSITORY, 'docs/troubleshooting.md'), 'utf8');
 /** Compressing the runtime takes most of it; so does looking into it. Milliseconds. */
 const BUILD = 400_000;
 const STEP = 180_000;
@@ -212,6 +213,14 @@ describe('a hidden server', () => {
       expect(await succeed('KNOCK_SECRET=x knockify doctor')).toContain(
         `ok  named secrets: ${folder} has 1, and 1 old that are still valid\n`,
       );
+      // Files from elsewhere, and what has them looked at, are in passing.
+      const bring = /`(install -o knockify [^`]+)`/.exec(SECRETS)?.[1];
+      const look = /`(systemctl kill --signal=HUP [^`]+)`/.exec(TROUBLE)?.[1];
+      await succeed(`cp ${folder}/alice.secret alice.key; knockify secret revoke alice`);
+      await expect.poll(() => openPorts(copies[0]), { timeout: 10_000 }).toEqual([]);
+      copyFileSync(join(machine.root, 'root/alice.key'), join(lab.directory, 'alice'));
+      await succeed(`${bring}; ${look}; rm alice.key`);
+      await expect.poll(() => openPorts(copies[0]), { timeout: 10_000 }).toEqual([22]);
       await succeed(`
         knockify secret revoke alice
         install -m 644 -t /etc/systemd/system/ssh.service.d /usr/share/doc/knockify/examples/ssh.service.d/knockify.conf
