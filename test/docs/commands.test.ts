@@ -30,7 +30,13 @@ const ELSEWHERE: readonly {
       ],
     },
   },
-  { begins: 'npm ci && npm run build', where: { '.ci/setup': ['npm ci', 'npm run --silent build'] } },
+  {
+    begins: 'npm ci && npm run build && npm link',
+    where: {
+      '.ci/setup': ['npm ci', 'npm run --silent build'],
+      'test/package/npm.test.ts': ["execFileSync('npm', ['link']"],
+    },
+  },
   {
     begins: 'bash .ci/setup package',
     where: { 'test/package/deb.test.ts': ["'packaging/deb'"], 'package.json': ['&& bash packaging/deb"'] },

@@ -83,3 +83,15 @@ test('takes nothing with it that is of no use to its users', () => {
   const files = inside(lab.server, ['find', join(knockify, '../../knockify'), '-type', 'f']);
   expect(files).not.toMatch(/\/(ts|test|\.ci|examples)\//);
 });
+
+test('a clone that is linked has the command, too', () => {
+  const prefix = join(lab.directory, 'linked');
+  mkdirSync(prefix);
+  execFileSync('npm', ['link'], {
+    cwd: REPOSITORY,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, npm_config_prefix: prefix },
+    stdio: 'pipe',
+  });
+  const version = execFileSync(join(prefix, 'bin/knockify'), ['--version'], { encoding: 'utf8' });
+  expect(version).toMatch(/^\d+\.\d+\.\d+\n$/);
+});
