@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { commandLine } from '../../ts/cli/commands.ts';
@@ -181,6 +182,17 @@ describe('what takes its time', () => {
     expect(text).toContain('waiting for the control process (2 s)');
     expect(text.replaceAll(CONTROLS, '')).toMatch(/does\s+not\s+answer\s+within\s+5\s+s;\s+restart\s+it\n$/);
     expect(tooLong(text.slice(text.lastIndexOf('\r')))).toEqual([]);
+  });
+
+  test('is an event that does not come yet, or a control process that is gone', async () => {
+    const control = await startControl(lab, lab.server);
+    const events = ['events', '--socket', control.socket];
+    const followed = onTerminal(events, ['timeout', '-s', 'INT', '3']);
+    await sleep(1500);
+    await control.stop();
+    expect((await followed).replaceAll(CONTROLS, '')).toBe(
+      'following what comes to guarded listeners; Ctrl-C ends it\nthe control process has ended; waiting for the next one\n',
+    );
   });
 
   test('says so after two seconds, and takes it back', async () => {
