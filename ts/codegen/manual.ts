@@ -174,7 +174,8 @@ All but ${variables.map(({ name }) => escaped(name)).join(' and ')} can also be 
     'OVERRIDDEN CALLS': `${overridden(calls)}.`,
     LIMITS: `
 Static programs, Go programs that use no C library, set-user-id programs and io\\_uring are out of a preloaded library's reach.
-A socket that listens already when the program gets it, from socket activation for instance, can't be guarded.
+A socket that listens already when the program gets it, from socket activation for instance, answers everybody until the
+program has started once, and has its guard from then on; with Accept=yes the program never has it, and it stays open.
 **knockify-run**(1) refuses what it recognises; **ld.so**(8) on its own runs such programs without protection.`,
     'SEE ALSO': '**knockify**(1), **knockify-control**(1), **knockrc**(5), **ld.so**(8)',
   });
