@@ -36,7 +36,7 @@ static bool broken(struct session *session, const char *what, int error)
         errno = error;
         return false;
     }
-    const char *reason = error == EAGAIN || error == EWOULDBLOCK ? "no answer in time" : strerrordesc_np(error);
+    const char *reason = error == EAGAIN || error == EWOULDBLOCK ? "no answer in time ('knockify doctor' tells more)" : strerrordesc_np(error);
     if (error == ENOENT || error == ECONNREFUSED)
         log_line(LOG_ERRORS, "%s: no control process at %s (%s): start 'knockify control', or run the program by 'knockify run'",
                  session->call, socket_path(), reason);

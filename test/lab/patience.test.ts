@@ -12,7 +12,7 @@ import { SECRET } from './stealthlab.ts';
 const SCRIPT = fileURLToPath(new URL('patience.py', import.meta.url));
 const PORT = 8790;
 const ONE_LINE =
-  /^knockify: (connect|listen): (lost|cannot reach) the control process at [^\n]+: no answer in time\n$/;
+  /^knockify: (connect|listen): (lost|cannot reach) the control process at [^\n]+: no answer in time \('knockify doctor' tells more\)\n$/;
 
 let lab: Lab;
 let control: string;
