@@ -13,6 +13,7 @@ import {
   IPPROTO_TCP,
   SOCK_STREAM,
   socket,
+  writeIsn,
 } from '../sys/libc.ts';
 import { EngineError, type Peer } from './engine.ts';
 
@@ -28,6 +29,16 @@ export function ownNamespace(): bigint {
   const fd = socket(AF_INET, SOCK_STREAM, 0);
   try {
     return namespaceOf(fd);
+  } finally {
+    close(fd);
+  }
+}
+
+/** Throws SysError where this process may not set sequence numbers, for which it needs CAP_NET_ADMIN. */
+export function assertMaySetIsn(): void {
+  const fd = socket(AF_INET, SOCK_STREAM, 0);
+  try {
+    writeIsn(fd, 0);
   } finally {
     close(fd);
   }

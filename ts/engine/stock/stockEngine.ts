@@ -31,7 +31,7 @@ import {
   type Sight,
   type SocketPhase,
 } from '../engine.ts';
-import { assertTcpSocket, ownNamespace, TCP_STATE } from '../socket.ts';
+import { assertMaySetIsn, assertTcpSocket, ownNamespace, TCP_STATE } from '../socket.ts';
 import { Sysctls } from '../sysctls.ts';
 import { currentToken } from './arming.ts';
 import { FirstSegments } from './firstSegments.ts';
@@ -119,6 +119,8 @@ export class StockEngine implements Engine {
 
   /** Loads the programs and covers all interfaces, in place of a predecessor's. Throws SysError or EngineError. */
   constructor(memory?: Memory, ways: Ways = waysHere()) {
+    // The kernel asks it of who hangs filters by tc, and not of who does by tcx.
+    assertMaySetIsn();
     this.#namespace = ownNamespace();
     this.#sysctls = new Sysctls();
     const inheritance = inherit(memory, ways);
