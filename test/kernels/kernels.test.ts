@@ -8,16 +8,17 @@ import { FILES, SERIES, type Series } from './table.ts';
 
 /** What holds on this machine's kernel holds on Debian's. */
 
-const LIMIT = 2_400_000;
+const LIMIT = 3_000_000;
 const reports = new Map<Series, Report>();
 
-describe.each(SERIES)('Linux %s', (series) => {
-  beforeAll(async () => {
-    await fetchKernel(series);
-    const files = FILES.map(({ file }) => file);
-    reports.set(series, await runInside(series, files, LIMIT));
-  }, LIMIT + 300_000);
+// Both at once: each machine has one processor, and so takes one of ours.
+beforeAll(async () => {
+  const files = FILES.map(({ file }) => file);
+  for (const series of SERIES) await fetchKernel(series);
+  await Promise.all(SERIES.map(async (series) => reports.set(series, await runInside(series, files, LIMIT))));
+}, LIMIT + 300_000);
 
+describe.each(SERIES)('Linux %s', (series) => {
   test('is the kernel that ran', () => {
     expect(reports.get(series)?.release).toMatch(new RegExp(`^${series.replace('.', '\\.')}\\.`));
   });
