@@ -99,7 +99,11 @@ static void reset(int fd)
 
 static bool inspects(int fd, struct inspection *inspection)
 {
-    struct descriptor *entry = descriptor_tracked(fd) ? descriptor_verify(fd) : NULL;
+    struct descriptor *entry = descriptor_tracked(fd) ? descriptor_find(fd) : NULL;
+    // Whether it is still that listener makes no difference then: that would be a question to the kernel for each connection.
+    if (entry && atomic_load(&entry->kind) == DESCRIPTOR_GUARDED && !entry->inspect)
+        return false;
+    entry = entry ? descriptor_verify(fd) : NULL;
     if (!entry || !entry->inspect)
         return false;
     *inspection = entry->inspection;
