@@ -1,5 +1,5 @@
 import type { Bench } from './bench.ts';
-import { type Round, ratios, type Summary, summarise } from './statistics.ts';
+import { medianWithin, type Round, ratios, type Summary, summarise } from './statistics.ts';
 
 /** What a figure has to reach. */
 export interface Target {
@@ -69,8 +69,9 @@ export function figure(
   return { name, unit, summary, target, met, samples };
 }
 
-/** The quantities of rounds, and their ratio. */
+/** The quantities of rounds, and their ratio, with where it surely is. */
 export function compared(name: string, unit: string, rounds: readonly Round[], target?: Target): Figure[] {
+  const of = ratios(rounds);
   return [
     figure(
       name,
@@ -82,6 +83,6 @@ export function compared(name: string, unit: string, rounds: readonly Round[], t
       unit,
       rounds.map(({ baseline }) => baseline),
     ),
-    figure(`${name}: ratio`, '', ratios(rounds), target),
+    { ...figure(`${name}: ratio`, '', of, target), within: medianWithin(of) },
   ];
 }
