@@ -40,7 +40,7 @@ describe('the table', () => {
       '| [a < b](bench/sample.svg); against: b & c | latency | 60 µs (55 to 65) | ≤ 60: yes |',
       '|  | rate | 1,035 1/s (563 to 1,508) |  |',
       '|  | rate: baseline | 1,050 1/s (575 to 1,525) |  |',
-      '|  | rate: ratio | 0.945 (0.923 to 0.968) | ≥ 0.97: **no** |',
+      '|  | rate: ratio | 0.945 (0.923 to 0.968; 0.9 to 0.99 at 95 %) | ≥ 0.97: **no** |',
     ]);
   });
 
