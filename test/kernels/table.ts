@@ -15,10 +15,5 @@ export const FILES: readonly { readonly file: string; readonly about: string }[]
     file: 'test/engine/surviving.test.ts',
     about: 'control processes that are killed, replaced, run side by side',
   },
-  { file: 'test/lab/token.test.ts', about: 'a web server and its client: what is on the wire' },
-  {
-    file: 'test/lab/edges.test.ts',
-    about: 'the same with SYN cookies, without Fast Open, on bound ports, seen by nmap',
-  },
   { file: 'test/kernels/inside/virtual.test.ts', about: 'timestamps, VLAN, bond, WireGuard, netem' },
 ];
