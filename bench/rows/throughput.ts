@@ -8,8 +8,9 @@ const PORTS = { stealth: 7071, plain: 7072 } as const;
 const BYTES = '512M';
 /** The one congestion control that is always there; BBR, where it is the default, measures itself. */
 const CONGESTION = 'reno';
-/** How often a server may still be busy with the transfer before. */
+/** How often a server may still be busy with the transfer before, or listens anew after it. */
 const PATIENCE = 50;
+const NOT_YET = /busy|Connection refused/;
 /** For each round that was asked for, that many. */
 const ROUNDS = 4;
 
@@ -30,7 +31,7 @@ async function transfer(bench: Bench, port: number, streams: number, knock: Knoc
     const text = await bench.output(client, [...command, '-n', BYTES, '-C', CONGESTION], knock);
     const { end, error } = JSON.parse(text) as Report;
     if (error === undefined) return end;
-    if (!error.includes('busy') || attempt === PATIENCE) throw new Error(`iperf3: ${error}`);
+    if (!NOT_YET.test(error) || attempt === PATIENCE) throw new Error(`iperf3: ${error}`);
   }
 }
 
