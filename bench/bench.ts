@@ -34,6 +34,7 @@ export interface Handshakes {
 export class Bench {
   readonly stealth: StealthLab;
   readonly settings: Settings;
+  readonly #compiled = new Set<string>();
 
   constructor(stealth: StealthLab, settings: Settings) {
     this.stealth = stealth;
@@ -56,9 +57,11 @@ export class Bench {
   /** A program of `bench/programs`, compiled. */
   program(name: string, ...libraries: string[]): string {
     const path = join(this.stealth.lab.directory, name);
+    if (this.#compiled.has(name)) return path;
     const source = join(PROGRAMS, `${name}.c`);
     const options = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', `-I${BPF_HEADERS}`];
     execFileSync('cc', [...options, source, '-o', path, ...libraries]);
+    this.#compiled.add(name);
     return path;
   }
 
