@@ -57,6 +57,7 @@
         "native/brief.c",
         "native/calls.c",
         "native/channel.c",
+        "native/clients.c",
         "native/closing.c",
         "native/collector.c",
         "native/crowds.c",

@@ -1,8 +1,8 @@
 #define _GNU_SOURCE
 #include "prompt.h"
 
+#include "clients.h"
 #include "closing.h"
-#include "crowds.h"
 #include "hands.h"
 #include "prompt_hands.h"
 #include "sys.h"
@@ -14,41 +14,18 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
 enum { MOST_EVENTS = 64, MOST_ACCEPTS = 32, ALONE = 4 };
 
-enum state {
-  NOBODY = 0,
-  /* Has not asked yet. */
-  SILENT,
-  /* Its connect was answered, and is not reported yet. */
-  ANSWERED,
-};
-
-/* By descriptor. */
-struct client {
-  enum state state;
-  struct ucred identity;
-  int socket;
-  uint32_t isn;
-  uint32_t log_level;
-  int64_t since;
-};
-
 struct prompt {
   struct knk_places places;
-  int set; /* epoll */
+  struct clients clients;
   struct lessons *lessons;
   /* What was asked last that was not known, and its number; 0: nothing that could be taught. */
   uint32_t question;
   uint32_t questions;
   struct knk_question asked;
   uint64_t answered;
-  struct client *clients;
-  int room;
-  struct crowds crowds;
   /* How often in a row nobody else waited, or was not looked for, when somebody was accepted. */
   unsigned int alone;
   /* Nobody has taken it yet. */
@@ -57,45 +34,6 @@ struct prompt {
   struct knk_datagram datagram;
   uint8_t data[MAX_MESSAGE_SIZE];
 };
-
-/* Milliseconds; a tick of the kernel's is exact enough. */
-static int64_t now(void) {
-  struct timespec time;
-
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
-  return time.tv_sec * 1000LL + time.tv_nsec / 1000000;
-}
-
-static bool has_room(struct prompt *prompt, uid_t uid, int most) {
-  const struct crowd *crowd = knk_crowd(&prompt->crowds, uid);
-
-  return crowd && crowd->here + crowd->elsewhere + knk_releasing(uid) < most;
-}
-
-/* Not a client of ours any more. */
-static void forget(struct prompt *prompt, struct client *client) {
-  client->state = NOBODY;
-  knk_crowd(&prompt->crowds, client->identity.uid)->here--;
-}
-
-/* False where memory or the set is full. */
-static bool admit(struct prompt *prompt, int fd, struct client client) {
-  struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
-
-  if (fd >= prompt->room) {
-    int room = fd + 256;
-    struct client *larger = realloc(prompt->clients, (size_t)room * sizeof(*larger));
-    if (!larger) return false;
-    memset(larger + prompt->room, 0, (size_t)(room - prompt->room) * sizeof(*larger));
-    prompt->clients = larger;
-    prompt->room = room;
-  }
-  struct crowd *crowd = knk_crowd(&prompt->crowds, client.identity.uid);
-  if (!crowd || epoll_ctl(prompt->set, EPOLL_CTL_ADD, fd, &event) < 0) return false;
-  crowd->here++;
-  prompt->clients[fd] = client;
-  return true;
-}
 
 static struct message_verdict verdict_of(uint8_t action, uint32_t log_level, const struct message_connect *message) {
   struct message_verdict verdict = {
@@ -111,14 +49,14 @@ static struct message_verdict verdict_of(uint8_t action, uint32_t log_level, con
 
 /* What is left to JavaScript: a client that is in the set, or not yet. */
 static int leave(struct prompt *prompt, const struct knk_datagram *datagram, struct knk_left *left) {
-  if (left->client < prompt->room && prompt->clients[left->client].state != NOBODY) {
-    struct client *client = &prompt->clients[left->client];
+  const struct client *client = knk_client(&prompt->clients, left->client);
+
+  if (client) {
     left->answered = client->state == ANSWERED;
     left->socket = client->socket;
     left->isn = client->isn;
     left->log_level = client->log_level;
-    forget(prompt, client);
-    epoll_ctl(prompt->set, EPOLL_CTL_DEL, left->client, NULL);
+    knk_client_dismiss(&prompt->clients, left->client);
   }
   left->count = datagram ? datagram->count : 0;
   for (int i = 0; i < left->count; i++) left->descriptors[i] = datagram->descriptors[i];
@@ -150,8 +88,8 @@ static uint32_t arm(struct prompt *prompt, const struct message_connect *message
     return 0;
   }
   /* First: whoever is answered is to be heard. */
-  bool here = left->client < prompt->room && prompt->clients[left->client].state == SILENT;
-  if (here || admit(prompt, left->client, silent)) {
+  const struct client *here = knk_client(&prompt->clients, left->client);
+  if ((here && here->state == SILENT) || knk_client_admit(&prompt->clients, left->client, silent)) {
     struct message_verdict verdict = verdict_of(ACTION_PROCEED, known.log_level, message);
     client->isn = knk_arm_for(client->identity.uid, &prompt->places, known.secret, message, client->socket,
                               left->client, &verdict, &left->begun);
@@ -170,8 +108,8 @@ static bool answer(struct prompt *prompt, const struct knk_datagram *datagram, s
 
   client.socket = datagram->descriptors[0];
   if (!arm(prompt, message, &client, left)) return false;
-  client.since = now();
-  prompt->clients[left->client] = client;
+  client.since = knk_clients_now();
+  *knk_client(&prompt->clients, left->client) = client;
   prompt->answered++;
   /* A secret is in it. */
   explicit_bzero(datagram->data, (size_t)left->length);
@@ -180,14 +118,14 @@ static bool answer(struct prompt *prompt, const struct knk_datagram *datagram, s
 
 /* -EAGAIN where nobody waits; else as knk_prompt_accept. */
 static int accept_one(struct prompt *prompt, int listener, int most, struct knk_datagram *datagram, struct knk_left *left) {
-  struct client client = {.state = SILENT, .since = now()};
+  struct client client = {.state = SILENT, .since = knk_clients_now()};
 
   int fd = knk_accept(listener, &client.identity);
   if (fd < 0) return fd;
   describe(left, fd, &client.identity, -EAGAIN);
-  if (!has_room(prompt, client.identity.uid, most)) return leave(prompt, NULL, left);
+  if (!knk_clients_allow(&prompt->clients, client.identity.uid, most)) return leave(prompt, NULL, left);
   left->length = knk_receive(fd, datagram);
-  bool done = left->length == -EAGAIN ? admit(prompt, fd, client) : answer(prompt, datagram, left);
+  bool done = left->length == -EAGAIN ? knk_client_admit(&prompt->clients, fd, client) : answer(prompt, datagram, left);
   return done ? 0 : leave(prompt, datagram, left);
 }
 
@@ -210,7 +148,7 @@ static int accept_some(struct prompt *prompt, int listener, int most, struct knk
 
 /* False where JavaScript has to settle it. */
 static bool settle(struct prompt *prompt, const struct knk_datagram *datagram, struct knk_left *left) {
-  struct client *client = &prompt->clients[left->client];
+  struct client *client = knk_client(&prompt->clients, left->client);
   const struct message_report *report = datagram->data;
 
   if (left->length != (int)sizeof(*report) || datagram->count != 0) return false;
@@ -226,16 +164,18 @@ static bool settle(struct prompt *prompt, const struct knk_datagram *datagram, s
   left->length = -EAGAIN;
   int more = knk_is_trusted(client->identity.uid) ? knk_close(left->client) : knk_hang_up(left->client);
   if (more) return false;
-  forget(prompt, client);
+  knk_client_forget(&prompt->clients, client);
   return true;
 }
 
 int knk_prompt_hear(struct prompt *prompt, struct knk_datagram *datagram, struct knk_left *left) {
   struct epoll_event found[MOST_EVENTS];
 
-  int count = epoll_wait(prompt->set, found, MOST_EVENTS, 0);
+  int count = epoll_wait(prompt->clients.set, found, MOST_EVENTS, 0);
   for (int i = 0; i < count; i++) {
-    const struct client *client = &prompt->clients[found[i].data.fd];
+    const struct client *client = knk_client(&prompt->clients, found[i].data.fd);
+    /* Closed here, but not yet in a child between fork() and exec(). */
+    if (!client) continue;
     int length = knk_receive(found[i].data.fd, datagram);
     if (length == -EAGAIN) continue;
     describe(left, found[i].data.fd, &client->identity, length);
@@ -246,13 +186,11 @@ int knk_prompt_hear(struct prompt *prompt, struct knk_datagram *datagram, struct
 }
 
 int knk_prompt_overdue(struct prompt *prompt, int milliseconds, struct knk_left *left) {
-  for (int fd = 0; fd < prompt->room; fd++) {
-    const struct client *client = &prompt->clients[fd];
-    if (client->state == NOBODY || now() - client->since < milliseconds) continue;
-    describe(left, fd, &client->identity, -EAGAIN);
-    return leave(prompt, NULL, left);
-  }
-  return 0;
+  int fd = knk_clients_overdue(&prompt->clients, milliseconds);
+  if (fd < 0) return 0;
+
+  describe(left, fd, &knk_client(&prompt->clients, fd)->identity, -EAGAIN);
+  return leave(prompt, NULL, left);
 }
 
 bool knk_prompt_attend(struct prompt *prompt, int listener, int most) {
@@ -282,14 +220,13 @@ struct prompt *knk_prompt_make(const struct knk_places *places) {
   knk_hands_prepare();
   prompt->places = *places;
   prompt->lessons = knk_lessons_make();
-  prompt->set = prompt->lessons ? epoll_create1(EPOLL_CLOEXEC) : -1;
-  if (prompt->set >= 0) return prompt;
+  if (prompt->lessons && knk_clients_open(&prompt->clients)) return prompt;
   if (prompt->lessons) knk_lessons_close(prompt->lessons);
   free(prompt);
   return NULL;
 }
 
-int knk_prompt_descriptor(const struct prompt *prompt) { return prompt->set; }
+int knk_prompt_descriptor(const struct prompt *prompt) { return prompt->clients.set; }
 
 void knk_prompt_teach(struct prompt *prompt, uint32_t question, uint32_t log_level, const uint8_t secret[KNK_SECRET]) {
   if (question == 0 || question != prompt->question) return;
@@ -298,36 +235,22 @@ void knk_prompt_teach(struct prompt *prompt, uint32_t question, uint32_t log_lev
   explicit_bzero(&prompt->asked, sizeof(prompt->asked));
 }
 
-int knk_prompt_clients(struct prompt *prompt, uint32_t uid) {
-  const struct crowd *crowd = knk_crowd(&prompt->crowds, uid);
-
-  return (crowd ? crowd->here : 0) + knk_releasing(uid);
-}
+int knk_prompt_clients(struct prompt *prompt, uint32_t uid) { return knk_clients_of(&prompt->clients, uid); }
 
 int knk_prompt_elsewhere(struct prompt *prompt, uint32_t uid, int clients) {
-  struct crowd *crowd = knk_crowd(&prompt->crowds, uid);
-  if (!crowd) return -ENOMEM;
-
-  crowd->elsewhere = clients;
-  return 0;
+  return knk_clients_elsewhere(&prompt->clients, uid, clients);
 }
 
 uint64_t knk_prompt_answered(const struct prompt *prompt) { return prompt->answered; }
 
 void knk_prompt_close(struct prompt *prompt) {
-  for (int fd = 0; fd < prompt->room; fd++) {
-    if (prompt->clients[fd].state == ANSWERED) knk_release(prompt->clients[fd].socket);
-    if (prompt->clients[fd].state != NOBODY) knk_hang_up(fd);
-  }
+  knk_clients_close(&prompt->clients);
   if (prompt->has_left) {
     for (int i = 0; i < prompt->left.count; i++) knk_release(prompt->left.descriptors[i]);
     if (prompt->left.answered) knk_release(prompt->left.socket);
     knk_hang_up(prompt->left.client);
   }
   knk_lessons_close(prompt->lessons);
-  close(prompt->set);
-  free(prompt->clients);
-  free(prompt->crowds.all);
   explicit_bzero(prompt, sizeof(*prompt));
   free(prompt);
 }
