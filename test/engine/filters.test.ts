@@ -189,9 +189,7 @@ describe('clsact', () => {
   });
 });
 
-describe.runIf(WAYS[0] === 'tcx')('tcx', () => {
-  const way = 'tcx' as Way;
-
+describe.each(WAYS.filter((way) => way === 'tcx'))('%s alone', (way) => {
   test('needs no queueing discipline, and leaves none', async () => {
     await startEngine(way);
     expect(shown()).toEqual(both(way));

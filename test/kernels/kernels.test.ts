@@ -8,7 +8,7 @@ import { FILES, SERIES, type Series } from './table.ts';
 
 /** What holds on this machine's kernel holds on Debian's. */
 
-const LIMIT = 3_000_000;
+const LIMIT = 5_400_000;
 const reports = new Map<Series, Report>();
 
 // Both at once: each machine has one processor, and so takes one of ours.

@@ -15,5 +15,7 @@ export const FILES: readonly { readonly file: string; readonly about: string }[]
     file: 'test/engine/surviving.test.ts',
     about: 'control processes that are killed, replaced, run side by side',
   },
+  { file: 'test/lab/token.test.ts', about: 'the token on the wire, whatever becomes of the SYN' },
+  { file: 'test/lab/failclosed.test.ts', about: 'no SYN and no listener where stealth can not be had' },
   { file: 'test/kernels/inside/virtual.test.ts', about: 'timestamps, VLAN, bond, WireGuard, netem' },
 ];
