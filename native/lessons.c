@@ -66,11 +66,16 @@ bool knk_lessons_find(const struct lessons *lessons, const struct knk_question *
 
 void knk_lessons_learn(struct lessons *lessons, const struct knk_question *question, uint32_t log_level,
                        const uint8_t secret[KNK_SECRET]) {
-  if (lessons->count == MOST_LESSONS) lessons->count = 0;
+  if (lessons->count == MOST_LESSONS) knk_lessons_forget(lessons);
   struct lesson *lesson = &lessons->all[lessons->count++];
   memcpy(lesson->tag, question->tag, KNK_TAG);
   for (int j = 0; j < KNK_SECRET; j++) lesson->sealed[j] = secret[j] ^ question->seal[j];
   lesson->log_level = log_level;
+}
+
+void knk_lessons_forget(struct lessons *lessons) {
+  explicit_bzero(lessons->all, sizeof(lessons->all));
+  lessons->count = 0;
 }
 
 void knk_lessons_close(struct lessons *lessons) {

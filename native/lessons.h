@@ -33,6 +33,7 @@ bool knk_lessons_find(const struct lessons *lessons, const struct knk_question *
 /* Taught too much, it forgets everything first. */
 void knk_lessons_learn(struct lessons *lessons, const struct knk_question *question, uint32_t log_level,
                        const uint8_t secret[KNK_SECRET]);
+void knk_lessons_forget(struct lessons *lessons);
 void knk_lessons_close(struct lessons *lessons);
 
 #endif

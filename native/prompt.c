@@ -235,6 +235,12 @@ void knk_prompt_teach(struct prompt *prompt, uint32_t question, uint32_t log_lev
   explicit_bzero(&prompt->asked, sizeof(prompt->asked));
 }
 
+void knk_prompt_forget(struct prompt *prompt) {
+  /* Nor what it was asked before, if the answer comes only now. */
+  prompt->question = 0;
+  knk_lessons_forget(prompt->lessons);
+}
+
 int knk_prompt_clients(struct prompt *prompt, uint32_t uid) { return knk_clients_of(&prompt->clients, uid); }
 
 int knk_prompt_elsewhere(struct prompt *prompt, uint32_t uid, int clients) {

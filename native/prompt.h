@@ -43,6 +43,8 @@ int knk_prompt_descriptor(const struct prompt *prompt);
  * secret, no payload protection. Taught too much, it forgets everything first. No secret can be read from what
  * is kept without the settings that it is for. */
 void knk_prompt_teach(struct prompt *prompt, uint32_t question, uint32_t log_level, const uint8_t secret[KNK_SECRET]);
+/* What was taught does not count any more. */
+void knk_prompt_forget(struct prompt *prompt);
 /* How many of a user's clients are here. One is also who is gone but whose socket is not closed yet, since that takes long. */
 int knk_prompt_clients(struct prompt *prompt, uint32_t uid);
 /* How many of a user's clients are with JavaScript, from now on. 0 or -ENOMEM. */

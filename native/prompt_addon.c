@@ -68,6 +68,12 @@ static napi_value teach(napi_env env, napi_callback_info info) {
   return number(env, 0);
 }
 
+/* forget(prompt) */
+static napi_value forget(napi_env env, napi_callback_info info) {
+  knk_prompt_forget(arguments(env, info).prompt);
+  return number(env, 0);
+}
+
 /* clients(prompt, user) */
 static napi_value clients(napi_env env, napi_callback_info info) {
   struct given given = arguments(env, info);
@@ -169,6 +175,7 @@ void knk_export_prompt(napi_env env, napi_value exports) {
       {"make", make},   {"descriptor", descriptor}, {"teach", teach},   {"attend", begin},      {"ignore", end},
       {"accept", accept_clients}, {"hear", hear},   {"overdue", overdue}, {"close", close_prompt},
       {"clients", clients},       {"elsewhere", elsewhere}, {"answered", answered},
+      {"forget", forget},
   };
   napi_value prompt;
   napi_create_object(env, &prompt);

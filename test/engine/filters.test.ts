@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { padSecret } from '../../ts/stealth/secret.ts';
 import { AF_INET } from '../../ts/sys/libc.ts';
 import { capturing } from '../lab/capture.ts';
-import { attachStranger, filtersOn, knockFilters, strip } from '../lab/filters.ts';
+import { attachStranger, crowdOut, FOREIGN, filtersOn, knockFilters, PASS, strip } from '../lab/filters.ts';
 import { type Host, inside, type Lab, openLab } from '../lab/netns.ts';
 import {
   eventually,
@@ -24,10 +24,7 @@ import {
 const secret = padSecret(Buffer.from('Magic secret string'));
 const PORT = 4242;
 const NAMES = ['knock_ingress', 'knock_egress'];
-/** A filter that never matches; another protocol than ours at the same priority is what the kernel refuses. */
-const FOREIGN = ['protocol', 'ip', 'bpf', 'bytecode', '1,6 0 0 0'];
 /** enum tcx_action_base. */
-const PASS = 0;
 const DROP = 2;
 const UNPRIVILEGED = ['setpriv', '--bounding-set=-all,+net_admin,+bpf', '--inh-caps=-all', '--'];
 
@@ -152,6 +149,26 @@ describe.each(WAYS)('%s', (way) => {
     expect(maps(theirs.map(({ id }) => id)).filter((id) => shared.includes(id))).toEqual([]);
   });
 
+  test('as long as one interface can not be covered nothing is armed, and the others are covered', async () => {
+    const client = await startEngine(way);
+    const peer = peerAt(lab.server, 'ipv4', PORT);
+    for (const name of ['late0', 'late1']) inside(lab.client, ['ip', 'link', 'add', name, 'type', 'bridge']);
+    const mend = crowdOut(lab.client, 'late0', way);
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await expect(client.engine.follow()).rejects.toThrow(/interface \d+ has/);
+      const fd = await client.app.socket(AF_INET);
+      await expect(client.engine.arm(fd, peer, secret)).rejects.toThrow(/interface \d+ has/);
+      await expect(client.engine.defer(fd, peer)).rejects.toThrow(/interface \d+ has/);
+      expect(await client.engine.phase(fd)).toBe('fresh');
+      await client.app.close(fd);
+    }
+    expect(knockFilters(lab.client, 'late1')).toEqual(NAMES);
+    mend();
+    const fd = await client.app.socket(AF_INET);
+    await client.engine.arm(fd, peer, secret);
+    expect(knockFilters(lab.client, 'late0')).toEqual(NAMES);
+  });
+
   test("others' filters are asked, too, and stay", async () => {
     tc('qdisc', 'add', 'dev', lab.client.device, 'clsact');
     const server = await startEngine(way, [], lab.server);
@@ -180,12 +197,23 @@ describe('clsact', () => {
   });
 
   test('a filter of another kind in our place is an error that says where', async () => {
-    const device = ['dev', lab.client.device];
-    tc('qdisc', 'add', ...device, 'clsact');
-    tc('filter', 'add', ...device, 'egress', 'prio', '1', ...FOREIGN);
+    crowdOut(lab.client, lab.client.device, 'clsact');
     const started = startEngine('clsact');
     await expect(started).rejects.toThrow(/interface \d+ has a filter of another kind at priority 1/);
     expect(tc('qdisc', 'show', 'dev', 'lo')).not.toContain('clsact');
+    expect(knockFilters(lab.client)).toEqual([]);
+  });
+
+  test("the queueing discipline 'ingress', which sees nothing of what leaves, is an error that says where", async () => {
+    const device = ['dev', lab.client.device];
+    tc('qdisc', 'add', ...device, 'ingress');
+    const started = startEngine('clsact');
+    await expect(started).rejects.toThrow(/interface \d+ has the queueing discipline 'ingress'/);
+    expect(tc('filter', 'show', ...device, 'ingress')).toBe('');
+    expect(tc('qdisc', 'show', 'dev', 'lo')).not.toContain('clsact');
+    tc('qdisc', 'del', ...device, 'ingress');
+    await startEngine('clsact');
+    expect(shown()).toEqual(both('clsact'));
   });
 });
 
@@ -218,9 +246,9 @@ describe.each(WAYS.filter((way) => way === 'tcx'))('%s alone', (way) => {
   });
 
   test('an engine that can not start takes back what it hung', async () => {
-    for (let n = 0; n < 63; n++) attachStranger(lab.client, 'egress', PASS);
+    crowdOut(lab.client, lab.client.device, way);
     const started = startEngine(way);
-    await expect(started).rejects.toThrow('63 control processes left their filters behind');
+    await expect(started).rejects.toThrow(/interface \d+ has 63 programs/);
     expect(new Set(shown())).toEqual(new Set(['tcx stranger']));
     expect(knockFilters(lab.client, 'lo')).toEqual([]);
   });
@@ -246,6 +274,16 @@ describe.each(WAYS.filter((way) => way === 'tcx'))('%s alone', (way) => {
       };
       return { send, lend };
     }
+
+    test('one that came while it worked leaves nothing of it to the next', async () => {
+      const old = await startEngine('clsact');
+      const between = await startEngine(way);
+      for (const worker of [old, between]) await worker.kill();
+      expect(new Set(shown())).toEqual(new Set([...both('clsact'), ...both(way)]));
+      await startEngine(way);
+      expect(shown()).toEqual(both(way));
+      expect(tc('qdisc', 'show')).not.toContain('clsact');
+    });
 
     test('the next takes over its sockets and its place', async () => {
       const { send, lend } = await predecessor();

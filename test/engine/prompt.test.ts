@@ -6,6 +6,7 @@ import { actions } from '../../ts/spec/messages.ts';
 import { padSecret } from '../../ts/stealth/secret.ts';
 import { AF_INET } from '../../ts/sys/libc.ts';
 import { capturing } from '../lab/capture.ts';
+import { crowdOut } from '../lab/filters.ts';
 import { type Family, inside, type Lab, openLab, setSysctl } from '../lab/netns.ts';
 import { syns } from '../lab/packets.ts';
 import { takeApart } from '../lab/syn.ts';
@@ -17,6 +18,7 @@ import {
   sockaddr,
   startGuarded,
   startWorker,
+  WAYS,
   type Worker,
 } from './remote.ts';
 
@@ -211,6 +213,22 @@ describe('is begun and left, and fresh once released:', () => {
     await client.app.close(fd);
     inside(lab.client, ['ip', 'link', 'del', 'late0']);
     await client.engine.follow();
+  });
+
+  test('an interface that can not be covered, until it can', async () => {
+    inside(lab.client, ['ip', 'link', 'add', 'late0', 'type', 'bridge']);
+    crowdOut(lab.client, 'late0', WAYS[0]);
+    await expect(client.engine.follow()).rejects.toThrow(/interface \d+ has/);
+    expect(await ask(request(there()))).toMatchObject({ left: 'as it came', verdict: undefined });
+    await client.app.close(fd);
+    inside(lab.client, ['ip', 'link', 'del', 'late0']);
+    await client.engine.follow();
+    fd = await client.app.socket(AF_INET);
+    await ask(request(there()), secret);
+    await client.app.close(fd);
+    fd = await client.app.socket(AF_INET);
+    expect(await ask(request(there()))).toMatchObject({ left: 'no' });
+    await client.app.close(fd);
   });
 });
 

@@ -1,5 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ORDINARY_USER } from '../cli/ordinaryUser.ts';
 import { type Control, KNOCKIFY, startControl } from './control.ts';
 import { filtersOn, knockFilters, strip } from './filters.ts';
 import { PAGE, startLighttpd, urlOf } from './lighttpd.ts';
@@ -102,6 +103,15 @@ describe('control --remove-filters', () => {
     } finally {
       other.close();
     }
+  });
+
+  test('tells who may not look that he may not', async () => {
+    const outcome = await run(lab.client, [
+      ...ORDINARY_USER,
+      ...[process.execPath, KNOCKIFY, 'control', '--remove-filters'],
+    ]);
+    expect(outcome).toMatchObject({ status: 1, stdout: '' });
+    expect(outcome.stderr).toContain('EPERM');
   });
 
   test('leaves all as it is while a control process works, or a connect waits for one', async () => {

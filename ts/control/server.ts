@@ -42,6 +42,8 @@ export class ControlServer {
   readonly #sweeper: NodeJS.Timeout;
   readonly #door: Door;
   readonly #following: NodeJS.Timeout;
+  /** Why the interfaces could not be followed when it was tried last. */
+  #unfollowed: string | undefined;
 
   /** `listener` is a listening channel descriptor; the server owns it from here on. */
   constructor(listener: number, around: Surroundings, limits = LIMITS) {
@@ -75,9 +77,12 @@ export class ControlServer {
   #follow(all = false): void {
     try {
       this.#around.engine.follow(all);
+      this.#unfollowed = undefined;
     } catch (error) {
-      // Whoever arms a socket next is told, too.
-      this.#around.log.error(`following the interfaces: ${error instanceof Error ? error.message : error}`);
+      const text = error instanceof Error ? error.message : String(error);
+      // Whoever would have a socket armed is told, too.
+      if (text !== this.#unfollowed) this.#around.log.error(`following the interfaces: ${text}`);
+      this.#unfollowed = text;
     }
   }
 

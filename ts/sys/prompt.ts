@@ -16,6 +16,7 @@ interface Native {
   clients(prompt: unknown, uid: number): number;
   elsewhere(prompt: unknown, uid: number, clients: number): number;
   answered(prompt: unknown): number;
+  forget(prompt: unknown): number;
   close(prompt: unknown): number;
 }
 
@@ -97,6 +98,11 @@ export class Prompt {
    */
   teach(question: number, secret: Uint8Array, logLevel: number): void {
     checked('teach', native.teach(this.#prompt, question, logLevel, secret));
+  }
+
+  /** Nothing that was taught counts any more. */
+  forget(): void {
+    native.forget(this.#prompt);
   }
 
   /** How many of a user's clients it keeps. */

@@ -24,16 +24,19 @@ export const MOST_TCX_PROGRAMS = 63;
 export const LOOPBACK = 1;
 
 const ENOENT = 2;
+const EINVAL = 22;
 
 function query(index: number, direction: Direction, ids: Buffer, count: Buffer): number {
   count.writeUInt32LE(MOST_TCX_PROGRAMS);
   return libbpf.bpf_prog_query(index, ATTACH_TYPE[direction], 0, null, ids, count);
 }
 
-/** Whether the kernel has tcx, and lets this process see it. */
+/** Whether the kernel has tcx. EPERM without CAP_NET_ADMIN. */
 export function hasTcx(): boolean {
   const result = query(LOOPBACK, 'egress', Buffer.alloc(4 * MOST_TCX_PROGRAMS), Buffer.alloc(4));
-  return result === 0 || result === -ENOENT;
+  if (result === -EINVAL) return false;
+  if (result !== -ENOENT) checked('query of tcx', result);
+  return true;
 }
 
 /** Ids of the programs on an interface, in the order in which they run. */

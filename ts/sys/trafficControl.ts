@@ -61,7 +61,8 @@ export function createHook(index: number): HookState {
 
 /** Removes the clsact queueing discipline with all its filters. */
 export function destroyHook(index: number): void {
-  checked(`tc qdisc del clsact (interface ${index})`, libbpf.bpf_tc_hook_destroy(hook(index, 'both')));
+  const result = libbpf.bpf_tc_hook_destroy(hook(index, 'both'));
+  if (result !== -ENODEV) checked(`tc qdisc del clsact (interface ${index})`, result);
 }
 
 /** Hangs a direct-action program in its place, instead of the one that is there already. */

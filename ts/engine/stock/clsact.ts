@@ -1,5 +1,6 @@
 import { SysError } from '../../sys/error.ts';
-import { countFilters, interfaces } from '../../sys/libc.ts';
+import { openProgram, programInfo } from '../../sys/libbpf.ts';
+import { close, countFilters, interfaces } from '../../sys/libc.ts';
 import {
   attachFilter,
   createHook,
@@ -10,7 +11,7 @@ import {
   queryFilter,
 } from '../../sys/trafficControl.ts';
 import { EngineError } from '../engine.ts';
-import { DIRECTIONS, type Filters, type Programs, tooManyError, type Way } from './filters.ts';
+import { DIRECTIONS, type Filters, type Programs, type Way } from './filters.ts';
 
 /** Ahead of all other filters. */
 const PRIORITY = 1;
@@ -39,8 +40,24 @@ function predecessor(generation: number): number | undefined {
 /** The first generation at which no interface has a filter. */
 export function vacantGeneration(): number {
   const vacant = GENERATIONS.find((generation) => predecessor(generation) === undefined);
-  if (vacant === undefined) throw tooManyError(MOST_GENERATIONS);
-  return vacant;
+  if (vacant !== undefined) return vacant;
+  throw new EngineError(
+    `${MOST_GENERATIONS} control processes left their filters behind; as root, run: knockify control --remove-filters`,
+  );
+}
+
+/** That of an engine whose egress program has one of these maps. */
+export function generationWith(maps: ReadonlySet<number>): number | undefined {
+  return GENERATIONS.find((generation) => {
+    const id = predecessor(generation);
+    if (id === undefined) return false;
+    const program = openProgram(id);
+    try {
+      return programInfo(program).maps.some((map) => maps.has(map));
+    } finally {
+      close(program);
+    }
+  });
 }
 
 /** True if anything hung there. */
@@ -54,11 +71,15 @@ function detachPlaces(index: number, generations: readonly number[]): boolean {
 class ClsactFilters implements Filters {
   readonly lossesAreTold = true;
   readonly #programs: Programs;
+  readonly #ingress: number;
   readonly #generation: number;
   readonly #created = new Set<number>();
+  /** Where nothing of a predecessor's was; undefined when it stays in any case. */
+  #hung: FilterPlace[] | undefined = [];
 
   constructor(programs: Programs, generation: number) {
     this.#programs = programs;
+    this.#ingress = programInfo(programs.ingress).id;
     this.#generation = generation;
   }
 
@@ -67,7 +88,8 @@ class ClsactFilters implements Filters {
     if (hook === 'gone') return false;
     if (hook === 'created') this.#created.add(index);
     try {
-      for (const direction of DIRECTIONS) this.#attach(index, direction);
+      for (const direction of DIRECTIONS) this.#attach(filterPlace(index, direction, this.#generation));
+      if (hook === 'there') this.#assertBothWays(index);
       return true;
     } catch (error) {
       if (!(error instanceof SysError && error.errno === ENODEV)) throw error;
@@ -79,9 +101,11 @@ class ClsactFilters implements Filters {
     return this.attach(index);
   }
 
-  #attach(index: number, direction: Direction): void {
+  #attach(place: FilterPlace): void {
+    const { index, direction } = place;
+    if (this.#hung !== undefined && queryFilter(place) === undefined) this.#hung.push(place);
     try {
-      attachFilter(filterPlace(index, direction, this.#generation), this.#programs[direction]);
+      attachFilter(place, this.#programs[direction]);
     } catch (error) {
       if (!(error instanceof SysError && error.errno === EINVAL)) throw error;
       throw new EngineError(
@@ -90,17 +114,31 @@ class ClsactFilters implements Filters {
     }
   }
 
+  /**
+   * The queueing discipline `ingress` has one list of filters, whatever the direction that is asked for, and the kernel says it is
+   * there like clsact: what was hung last then hangs in the place of what was hung first, and no packet that leaves comes by.
+   */
+  #assertBothWays(index: number): void {
+    const ingress = queryFilter(filterPlace(index, 'ingress', this.#generation));
+    if (ingress === undefined || ingress === this.#ingress) return;
+    detachPlaces(index, [this.#generation]);
+    throw new EngineError(
+      `interface ${index} has the queueing discipline 'ingress', which has no filters for what leaves; put clsact in its place, which has both ("tc qdisc show dev …")`,
+    );
+  }
+
   detach(index: number): void {
     const detached = detachPlaces(index, [this.#generation]);
     if (detached && this.#created.has(index) && countFilters(index) === 0) destroyHook(index);
   }
 
-  /** Where the hook is new, no predecessor's filter can be. */
   undo(): void {
-    for (const index of this.#created) {
-      detachPlaces(index, [this.#generation]);
-      if (countFilters(index) === 0) destroyHook(index);
-    }
+    for (const place of this.#hung ?? []) detachFilter(place);
+    for (const index of this.#created) if (countFilters(index) === 0) destroyHook(index);
+  }
+
+  keep(): void {
+    this.#hung = undefined;
   }
 
   close(): void {}
@@ -114,7 +152,11 @@ export const clsact: Way = {
     return id === undefined ? [] : [{ id, generation: 0 }];
   },
   all: () => GENERATIONS.flatMap((generation) => predecessor(generation) ?? []),
-  filters: (programs, { generation }) => new ClsactFilters(programs, generation),
+  filters(programs, { generation, programs: kept }) {
+    // Places tell what is whose here.
+    for (const fd of kept) close(fd);
+    return new ClsactFilters(programs, generation);
+  },
   // An engine may have made the queueing discipline, too: that goes if nothing else hangs there.
   clear(index, generation) {
     const detached = detachPlaces(index, generation === undefined ? GENERATIONS : [generation]);

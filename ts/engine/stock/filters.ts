@@ -1,5 +1,4 @@
 import type { Direction } from '../../sys/trafficControl.ts';
-import { EngineError } from '../engine.ts';
 import type { Inheritance } from './takeover.ts';
 
 export const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
@@ -20,8 +19,10 @@ export interface Filters {
   restore(index: number): boolean;
   /** Takes both away, and those of whoever took their place. */
   detach(index: number): void;
-  /** Takes back what `attach` did where no predecessor's filters were. Throws what goes wrong last. */
+  /** Takes back what was hung where no predecessor's filters were. Throws what goes wrong last. */
   undo(): void;
+  /** From now on nothing is to be taken back. */
+  keep(): void;
   /** Leaves them where they are. */
   close(): void;
 }
@@ -42,10 +43,4 @@ export interface Way {
   filters(programs: Programs, inheritance: Inheritance): Filters;
   /** Takes all engines' filters from an interface; or those of one generation, where generations are told apart. */
   clear(index: number, generation?: number): void;
-}
-
-export function tooManyError(count: number): EngineError {
-  return new EngineError(
-    `${count} control processes left their filters behind; as root, run: knockify control --remove-filters`,
-  );
 }

@@ -1,19 +1,26 @@
 import { closeSync, openSync } from 'node:fs';
 import { SysError } from '../../sys/error.ts';
 import { close, drainLinks, flock, interfaces, LOCK_EX, LOCK_SH, openLinks } from '../../sys/libc.ts';
+import { EngineError } from '../engine.ts';
 import type { Filters, Programs, Way } from './filters.ts';
 import type { Inheritance } from './takeover.ts';
 import type { Ways } from './ways.ts';
 
 const ENOBUFS = 105;
-/** How long it takes at most until all others have seen that they are not alone. Milliseconds. */
-const SHARED_WITHIN = 1000;
+/** To take filters away may take a tenth of a second for each interface. Milliseconds. */
+const SHARED_WITHIN = 30_000;
 
-/** Who starts, ends or removes filters has the lock for itself for a moment. */
+/** Who starts or removes filters has the lock for itself as long as that takes. */
 function share(lock: number): void {
   const nothing = new Int32Array(new SharedArrayBuffer(4));
   const end = performance.now() + SHARED_WITHIN;
-  while (!flock(lock, LOCK_SH) && performance.now() < end) Atomics.wait(nothing, 0, 0, 5);
+  while (!flock(lock, LOCK_SH)) {
+    if (performance.now() > end)
+      throw new EngineError(
+        'another process starts or removes filters in this network namespace, and does not come to an end (lslocks shows it)',
+      );
+    Atomics.wait(nothing, 0, 0, 5);
+  }
 }
 
 /**
@@ -27,6 +34,8 @@ export class Links {
   /** Shared by all engines in the namespace, whichever process they are in. */
   readonly #lock: number;
   readonly #covered = new Set<number>();
+  /** Interfaces that could not be covered, and why. */
+  readonly #bare = new Map<number, unknown>();
 
   /** Of the `ways` the first is used. In the others a predecessor may have left something. */
   constructor(programs: Programs, inheritance: Inheritance, [way, ...others]: Ways) {
@@ -39,6 +48,8 @@ export class Links {
       share(this.#lock);
       if (isAlone) this.#replace(others, inheritance.generation);
       else this.#coverAll();
+      this.#assertCovered();
+      this.#filters.keep();
     } catch (error) {
       this.#undo();
       this.#release();
@@ -66,13 +77,22 @@ export class Links {
 
   /**
    * Covers the interfaces that have appeared since, and those that lost a filter. To be called before a SYN can leave, and
-   * now and then for `all`: also those that lost one without a word.
+   * now and then for `all`: also those that lost one without a word. Throws as long as there is one that can't be covered.
    */
   follow(all: boolean): void {
+    for (const index of [...this.#bare.keys()]) this.#cover(index);
     this.#drain();
-    if (!all || this.#filters.lossesAreTold) return;
-    this.#covered.clear();
-    this.#coverAll();
+    if (all && !this.#filters.lossesAreTold) this.#lookAgain();
+    this.#assertCovered();
+  }
+
+  /** Whether `follow` would throw. */
+  get areBare(): boolean {
+    return this.#bare.size > 0;
+  }
+
+  #assertCovered(): void {
+    for (const error of this.#bare.values()) throw error;
   }
 
   #drain(): void {
@@ -85,9 +105,13 @@ export class Links {
       }
     } catch (error) {
       if (!(error instanceof SysError && error.errno === ENOBUFS)) throw error;
-      this.#covered.clear();
-      this.#coverAll();
+      this.#lookAgain();
     }
+  }
+
+  #lookAgain(): void {
+    this.#covered.clear();
+    this.#coverAll();
   }
 
   /** Leaves the filters in place, or with `purge` takes them away unless another engine works in this namespace. */
@@ -109,7 +133,14 @@ export class Links {
     for (const index of interfaces()) this.#cover(index);
   }
 
+  /** What goes wrong is kept for `#assertCovered`: the others are covered all the same. */
   #cover(index: number): void {
-    if (!this.#covered.has(index) && this.#filters.restore(index)) this.#covered.add(index);
+    if (this.#covered.has(index)) return;
+    try {
+      if (this.#filters.restore(index)) this.#covered.add(index);
+      this.#bare.delete(index);
+    } catch (error) {
+      this.#bare.set(index, error);
+    }
   }
 }

@@ -118,9 +118,10 @@ export class StockEngine implements Engine {
   readonly #sources: Sources;
 
   /** Loads the programs and covers all interfaces, in place of a predecessor's. Throws SysError or EngineError. */
-  constructor(memory?: Memory, ways: Ways = waysHere()) {
+  constructor(memory?: Memory, useWays?: Ways) {
     // The kernel asks it of who hangs filters by tc, and not of who does by tcx.
     assertMaySetIsn();
+    const ways = useWays ?? waysHere();
     this.#namespace = ownNamespace();
     this.#sysctls = new Sysctls();
     const inheritance = inherit(memory, ways);
@@ -164,9 +165,18 @@ export class StockEngine implements Engine {
     );
   }
 
-  /** A socket that is delayed or armed may send by an interface that was not there when it was: cover that now. */
+  /**
+   * A socket that is delayed or armed may send by an interface that was not there when it was: cover that now. As long as that
+   * can't be done, nothing is armed.
+   */
   follow(all = false): void {
-    this.#links.follow(all);
+    try {
+      this.#links.follow(all);
+    } catch (error) {
+      // Or connects would be answered that never come by here.
+      this.prompt.forget();
+      throw error;
+    }
   }
 
   look(fd: number): Sight {
@@ -210,7 +220,7 @@ export class StockEngine implements Engine {
     const mark = decodeMark(bytes);
     if (mark.phase !== PHASE.armed || (isn !== undefined && mark.isn !== isn)) return undefined;
     if (slippedBy(mark, state)) {
-      this.#links.follow(true);
+      this.follow(true);
       return 'the SYN left by an interface without our filter, so with a timestamp that does not fit the token';
     }
     return refusalText(mark.refused);
@@ -295,12 +305,13 @@ export class StockEngine implements Engine {
 
   /** From here on no SYN of this socket leaves, whatever happens to this process. */
   #prepare(fd: number, { sockaddr }: Peer, wanted: readonly SocketPhase[]): Ready {
+    if (this.#links.areBare) this.follow();
     for (;;) {
       const prepared = this.#orRelease(fd, () => deferred(prepare(fd, sockaddr, this.#sources)));
       if (prepared.outcome === 'ready') return prepared;
       if (prepared.outcome === 'unfit')
         throw unexpected(phaseOf(prepared.state, decodeMark(prepared.mark)), wanted);
-      this.#links.follow(false);
+      this.follow();
     }
   }
 }

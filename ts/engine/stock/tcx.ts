@@ -3,8 +3,9 @@ import { openProgram, type ProgramInfo, programInfo } from '../../sys/libbpf.ts'
 import { close, interfaces } from '../../sys/libc.ts';
 import { attachTcx, detachTcx, LOOPBACK, MOST_TCX_PROGRAMS, queryTcx } from '../../sys/tcx.ts';
 import type { Direction } from '../../sys/trafficControl.ts';
-import { vacantGeneration } from './clsact.ts';
-import { DIRECTIONS, type Filters, type Programs, tooManyError, type Way } from './filters.ts';
+import { EngineError } from '../engine.ts';
+import { generationWith, vacantGeneration } from './clsact.ts';
+import { DIRECTIONS, type Filters, type Programs, type Way } from './filters.ts';
 
 const NAMES: Readonly<Record<Direction, string>> = { ingress: 'knock_ingress', egress: 'knock_egress' };
 
@@ -45,11 +46,11 @@ function onBoth(action: (direction: Direction) => void): boolean {
 }
 
 /** Engines' egress programs on these interfaces. */
-function egressOn(indices: readonly number[]): number[] {
+function egressOn(indices: readonly number[]): ProgramInfo[] {
   const ids = new Set(indices.flatMap((index) => unless(ENODEV, [], () => queryTcx(index, 'egress'))));
-  const ours: number[] = [];
-  examine([...ids], (_, { id, name }) => {
-    if (name === NAMES.egress) ours.push(id);
+  const ours: ProgramInfo[] = [];
+  examine([...ids], (_, info) => {
+    if (info.name === NAMES.egress) ours.push(info);
   });
   return ours;
 }
@@ -122,7 +123,10 @@ class TcxFilters implements Filters {
     try {
       attachTcx(index, direction, this.#programs[direction]);
     } catch (error) {
-      throw error instanceof SysError && error.errno === ERANGE ? tooManyError(MOST_TCX_PROGRAMS) : error;
+      if (!(error instanceof SysError && error.errno === ERANGE)) throw error;
+      throw new EngineError(
+        `interface ${index} has ${MOST_TCX_PROGRAMS} programs (tcx ${direction}), and room for no more ("bpftool net"); what control processes left goes by: knockify control --remove-filters`,
+      );
     }
   }
 
@@ -143,6 +147,10 @@ class TcxFilters implements Filters {
       onBoth((direction) => detachTcx(index, direction, this.#programs[direction]));
   }
 
+  keep(): void {
+    this.#inherited.clear();
+  }
+
   close(): void {
     for (const fd of this.#kept.values()) close(fd);
   }
@@ -152,10 +160,14 @@ class TcxFilters implements Filters {
 export const tcx: Way = {
   // An interface that comes from another network namespace brings that one's programs along. Its loopback can't go.
   replaceable() {
-    const ids = unless(EPERM, [], () => egressOn([LOOPBACK]));
-    return ids.map((id) => ({ id, generation: vacantGeneration() }));
+    const programs = unless(EPERM, [], () => egressOn([LOOPBACK]));
+    // It may have been killed before it had cleared all that its own predecessor left.
+    return programs.map(({ id, maps }) => ({
+      id,
+      generation: generationWith(new Set(maps)) ?? vacantGeneration(),
+    }));
   },
-  all: () => egressOn(interfaces()),
+  all: () => egressOn(interfaces()).map(({ id }) => id),
   filters: (programs, { programs: kept }) => new TcxFilters(programs, kept),
   clear(index, generation) {
     // Maps tell what is whose here.
