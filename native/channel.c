@@ -5,6 +5,7 @@
 #include "channel.h"
 
 #include "calls.h"
+#include "closing.h"
 #include "handed.h"
 #include "prompt_addon.h"
 #include "readiness.h"
@@ -18,6 +19,9 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+/* Twice as many as a user may have clients. Each datagram may bring KNK_MOST_DESCRIPTORS more. */
+enum { MOST_RELEASING = 1000 };
 
 static napi_value number(napi_env env, int value)
 {
@@ -119,7 +123,10 @@ int knk_receive(int fd, struct knk_datagram *datagram)
     } control;
     struct iovec part = {.iov_base = datagram->data, .iov_len = datagram->room};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    uid_t uid;
     datagram->count = 0;
+    if (knk_is_connection(fd, &uid) && knk_releasing(uid) >= MOST_RELEASING)
+        return -EDQUOT;
     ssize_t length = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (length < 0)
         return -errno;
@@ -191,13 +198,28 @@ static napi_value channel_receive(napi_env env, napi_callback_info info)
     return number(env, length);
 }
 
-// hangUp(fd): as knk_hang_up.
+// hangUp(fd): closes a connection, soon if something was sent on it that nobody has received.
 static napi_value channel_hang_up(napi_env env, napi_callback_info info)
 {
     size_t argc = 1;
     napi_value argv[1];
     napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
-    return number(env, knk_hang_up(argument(env, argv[0])));
+    int fd = argument(env, argv[0]);
+    int result = knk_hang_up(fd);
+    if (result == 1)
+        knk_release_connection(fd);
+    return number(env, result == 1 ? 0 : result);
+}
+
+// releasing(uid): how many of a user's descriptors are not closed yet.
+static napi_value channel_releasing(napi_env env, napi_callback_info info)
+{
+    size_t argc = 1;
+    napi_value argv[1];
+    uint32_t uid = 0;
+    napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
+    napi_get_value_uint32(env, argv[0], &uid);
+    return number(env, knk_releasing(uid));
 }
 
 // send(fd, buffer, Int32Array of descriptors, or nothing): 0.
@@ -240,6 +262,7 @@ NAPI_MODULE_INIT()
     } functions[] = {
         {"listen", channel_listen}, {"connect", channel_connect}, {"accept", channel_accept}, {"receive", channel_receive},
         {"send", channel_send},     {"hangUp", channel_hang_up},
+        {"releasing", channel_releasing},
     };
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
         napi_value function;

@@ -21,7 +21,7 @@ struct knk_datagram {
 };
 
 /* Bytes of the datagram, 0 at the end, or -errno; -EMSGSIZE for a datagram that was cut. The descriptors are
- * the caller's then, too. */
+ * the caller's then, too. -EDQUOT, and nothing received, from a user of whose descriptors too many are not closed yet. */
 int knk_receive(int fd, struct knk_datagram *datagram);
 /* Closes a connection. 1 where something was sent on it that nobody has received: that has to be done first, or closing would
  * have to wait for a socket in it that lingers. No more can be sent then. */

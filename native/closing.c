@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "closing.h"
 
+#include "crowds.h"
 #include "handed.h"
 #include "threads.h"
 
@@ -8,6 +9,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { MOST_OF_A_USER = 4, MOST = 128, MOST_IDLE = 1 };
@@ -24,13 +26,15 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t called = PTHREAD_COND_INITIALIZER;
 /* Those that wait, oldest first; those that are being closed, and those of them that a thread is to take yet. */
 static struct closing *waiting, *begun, *given;
+static struct closing **last = &waiting;
+/* How many of each user wait or are being closed. */
+static struct crowds crowds;
 static int threads, idle;
 
 static void append(struct closing *one) {
-  struct closing **link = &waiting;
-
-  while (*link) link = &(*link)->next;
-  *link = one;
+  one->next = NULL;
+  *last = one;
+  last = &one->next;
 }
 
 static int count(const struct closing *list, uid_t uid) {
@@ -46,6 +50,7 @@ static struct closing *begin(void) {
     struct closing *one = *link;
     if (count(begun, one->uid) >= MOST_OF_A_USER) continue;
     *link = one->next;
+    if (last == &one->next) last = link;
     one->next = begun;
     begun = one;
     return one;
@@ -80,6 +85,7 @@ static void *serve(void *argument) {
     close(one->fd);
     pthread_mutex_lock(&mutex);
     end(one);
+    knk_crowd(&crowds, one->uid)->here--;
     free(one);
     one = next();
     threads -= one ? 0 : 1;
@@ -104,30 +110,51 @@ static bool give(struct closing *one) {
 
 int knk_releasing(uid_t uid) {
   pthread_mutex_lock(&mutex);
-  int of_user = count(waiting, uid) + count(begun, uid);
+  const struct crowd *crowd = knk_crowd(&crowds, uid);
+  int of_user = crowd ? crowd->here : 0;
   pthread_mutex_unlock(&mutex);
   return of_user;
 }
 
-void knk_release(int fd) {
-  uid_t uid;
-  struct closing *one = knk_is_handed(fd, &uid) ? calloc(1, sizeof(*one)) : NULL;
+/* False where memory is out. */
+static bool release(int fd, uid_t uid) {
+  struct closing *one = calloc(1, sizeof(*one));
+  if (!one) return false;
 
-  knk_handed_back(fd);
-  if (!one) {
-    close(fd);
-    return;
-  }
   one->uid = uid;
   one->fd = fd;
   pthread_mutex_lock(&mutex);
+  struct crowd *crowd = knk_crowd(&crowds, uid);
+  if (!crowd) {
+    pthread_mutex_unlock(&mutex);
+    free(one);
+    return false;
+  }
+  crowd->here++;
   append(one);
   one = begin();
   if (one && !give(one)) {
     /* Whoever is done with another goes on with it, or the next release does. */
     end(one);
+    if (!waiting) last = &one->next;
     one->next = waiting;
     waiting = one;
   }
   pthread_mutex_unlock(&mutex);
+  return true;
+}
+
+void knk_release(int fd) {
+  uid_t uid;
+  bool handed = knk_is_handed(fd, &uid);
+
+  knk_handed_back(fd);
+  if (!handed || !release(fd, uid)) close(fd);
+}
+
+void knk_release_connection(int fd) {
+  /* Whoever is at its other end need not wait. */
+  shutdown(fd, SHUT_RDWR);
+  knk_handed_over(fd, fd);
+  knk_release(fd);
 }

@@ -39,3 +39,10 @@ bool knk_is_handed(int fd, uid_t *uid) {
   *uid = (uid_t)is;
   return is & HANDED;
 }
+
+bool knk_is_connection(int fd, uid_t *uid) {
+  uint64_t is = what(fd);
+
+  *uid = (uid_t)is;
+  return is & CONNECTION;
+}

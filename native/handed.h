@@ -13,5 +13,7 @@ void knk_handed_over(int connection, int fd);
 /* To be called before the descriptor is closed. */
 void knk_handed_back(int fd);
 bool knk_is_handed(int fd, uid_t *uid);
+/* Whether it is a user's connection. */
+bool knk_is_connection(int fd, uid_t *uid);
 
 #endif

@@ -352,25 +352,50 @@ describe('an accepted connection whose first segment is on its way', () => {
     return one;
   }
 
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
   it('is judged when that arrives', () => {
     accepted();
-    readable?.();
-    expect(late).toEqual([]);
     engine.inspection = { pass: true };
     readable?.();
     expect(late.map(actionOf)).toEqual(['pass']);
     expect(readable).toBeUndefined();
   });
 
-  it('is reset when it does not', async () => {
-    vi.useFakeTimers();
-    try {
-      accepted();
-      vi.advanceTimersByTime(4000);
-      expect(late.map(actionOf)).toEqual(['reset']);
-    } finally {
-      vi.useRealTimers();
+  it('is judged when it can be told, though it was readable before', () => {
+    accepted();
+    readable?.();
+    expect(late).toEqual([]);
+    expect(readable).toBeUndefined();
+    engine.inspection = { pass: true };
+    vi.advanceTimersByTime(1);
+    readable?.();
+    expect(late.map(actionOf)).toEqual(['pass']);
+    expect(readable).toBeUndefined();
+  });
+
+  it('is reset when it does not', () => {
+    accepted();
+    vi.advanceTimersByTime(4000);
+    expect(late.map(actionOf)).toEqual(['reset']);
+  });
+
+  it('is not looked at all the time where that never tells, though it is readable all the time', () => {
+    accepted();
+    let looks = 0;
+    for (let ms = 0; ms < 2500; ms++) {
+      if (readable !== undefined) looks++;
+      readable?.();
+      vi.advanceTimersByTime(1);
     }
+    expect(looks).toBe(11);
+    expect(late.map(actionOf)).toEqual(['reset']);
+    expect(readable).toBeUndefined();
   });
 
   it('is forgotten when the application hangs up', () => {

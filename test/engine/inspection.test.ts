@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { isnOfSavedSyn } from '../../ts/engine/stock/inspection.ts';
+import { isnOfReadings, isnOfSavedSyn } from '../../ts/engine/stock/inspection.ts';
 import { padSecret } from '../../ts/stealth/secret.ts';
 import { type Lab, loseEverythingFrom, openLab, setSysctl } from '../lab/netns.ts';
 import {
@@ -274,5 +274,30 @@ describe('the ISN in saved headers', () => {
     { description: 'nothing', headers: Buffer.alloc(0), isn: undefined },
   ])('$description', ({ headers, isn }) => {
     expect(isnOfSavedSyn(headers)).toBe(isn);
+  });
+});
+
+describe('the ISN of what has arrived since', () => {
+  const ISN = 0xffff_fff0;
+  const sequenceAfter = (bytes: number) => (ISN + 1 + bytes) >>> 0;
+
+  test('is told by two readings of one moment', () => {
+    const counts = [10, 20, 20, 20];
+    const isn = isnOfReadings(
+      () => counts.shift() ?? Number.NaN,
+      () => sequenceAfter(20),
+    );
+    expect(isn).toBe(ISN);
+  });
+
+  test('is not looked for without end where segments arrive without a pause', () => {
+    let bytes = 0;
+    const readings = () =>
+      isnOfReadings(
+        () => bytes++,
+        () => sequenceAfter(bytes),
+      );
+    expect(readings()).toBeUndefined();
+    expect(bytes).toBe(16);
   });
 });

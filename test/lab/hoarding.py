@@ -2,12 +2,14 @@
 connect message on standard input, as hex.
 
 Nobody reads what they have sent, so that their last close, the control process's, takes as long as they linger. Prints, as
-JSON, how many were refused, how many were not answered, and how many turned away; says so, and waits to be ended.
+JSON, how many were refused, how many were not answered, and how many turned away; says so. On SIGUSR1 it goes on,
+with connections that bring many descriptors at once, until these are hung up, says so, and waits to be ended.
 """
 
 import array
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -20,8 +22,13 @@ message = bytes.fromhex(sys.stdin.readline())
 SOCKETS = 1200
 # Seconds.
 LINGER, PATIENCE, SOON = 300, 20, 0.01
+CROWDS, DATAGRAMS, COPIES = 20, 10, 200
 
 signal.alarm(200)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+# As many may be on their way.
+limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 os.setresuid(int(user), int(user), int(user))
 reader = socket.socket()
 reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -67,4 +74,18 @@ for _ in range(SOCKETS):
     client.close()
 print(json.dumps(outcomes), flush=True)
 print("done", flush=True)
+signal.sigwait([signal.SIGUSR1])
+nothing = os.open("/dev/null", os.O_RDONLY)
+crowd = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", COPIES * [nothing]))]
+for _ in range(CROWDS):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.connect(path)
+        client.settimeout(PATIENCE)
+        try:
+            for _ in range(DATAGRAMS):
+                client.sendmsg([message], crowd)
+            client.recv(65536)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+print("flooded", flush=True)
 signal.pause()

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LIMITS } from '../../ts/control/admission.ts';
 import { encode } from '../../ts/spec/codec.ts';
+import { MOST_DESCRIPTORS } from '../../ts/sys/channel.ts';
 import { isKilled } from '../../ts/sys/process.ts';
 import { sockaddrOf } from '../control/sockaddrs.ts';
 import { capturing } from './capture.ts';
@@ -263,6 +264,12 @@ test('who hands over sockets that can not be closed yet is turned away, before t
     expect(heldBy(control).descriptors - before.descriptors).toBeLessThanOrEqual(
       3 * LIMITS.perUser + AT_A_TIME,
     );
+    await isServed(control);
+    const hoarded = heldBy(control).descriptors;
+    hoarding.child.kill('SIGUSR1');
+    await untilSays(hoarding, 'flooded', 60_000);
+    // Each of the connections, and what came by those that were begun to be read.
+    expect(heldBy(control).descriptors - hoarded).toBeLessThan(3 * MOST_DESCRIPTORS);
     await isServed(control);
     await isAnswered(NOBODY - 1, control);
   } finally {

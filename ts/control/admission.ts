@@ -11,7 +11,7 @@ export interface Limits {
 /** Nobody waits longer for an answer than KNOCK_TIMEOUT can be, and a connect's SYNs end after some two minutes. */
 export const LIMITS: Limits = { perUser: 500, silence: 60_000, call: 600_000 };
 
-/** Who keeps clients of the same users, and counts ours in. */
+/** Who keeps clients of the same users, or knows of them, and counts ours in. */
 export interface Elsewhere {
   clients(uid: number): number;
   /** So many of a user's clients are not there but here. */

@@ -13,6 +13,11 @@ import { refuse, UNKNOWN_LOG_LEVEL, type Verdict, verdict } from './verdict.ts';
  * before that has arrived, and then it is on its way. The library waits no longer than KNOCK_TIMEOUT. Milliseconds.
  */
 const FIRST_SEGMENT_WITHIN = 2000;
+/**
+ * Until it is looked at for the second time, though something has arrived; each time later twice that. Where the first look does
+ * not tell, most often somebody does what he can for it. Milliseconds.
+ */
+const LOOK_AGAIN_AFTER = 1;
 
 /**
  * What the library is told of a listener's connections: whether it has to have them inspected, and what it needs to let
@@ -155,14 +160,26 @@ export class Listening implements Dealings {
     const { watch } = this.#around;
     const look = (last: boolean) => {
       const inspection = this.#inspect(socket, protection);
-      if (!inspection.pass && inspection.pending && !last) return;
+      if (!inspection.pass && inspection.pending && !last) {
+        unwatch();
+        again = setTimeout(attend, pause);
+        pause *= 2;
+        return;
+      }
       this.end();
       this.#answer(this.#judge(inspection));
     };
+    const attend = () => {
+      unwatch = watch(socket, () => look(false));
+    };
+    let pause = LOOK_AGAIN_AFTER;
+    let again: NodeJS.Timeout | undefined;
+    let unwatch = () => {};
+    attend();
     const timer = setTimeout(() => look(true), FIRST_SEGMENT_WITHIN);
-    const unwatch = watch(socket, () => look(false));
     this.#stopWaiting = () => {
       clearTimeout(timer);
+      clearTimeout(again);
       unwatch();
     };
   }

@@ -3,7 +3,7 @@ import { decode, encode, MAX_MESSAGE_SIZE, ProtocolError } from '../spec/codec.t
 import { ByDescriptor } from '../sys/byDescriptor.ts';
 import * as channel from '../sys/channel.ts';
 import { SysError } from '../sys/error.ts';
-import { Admission, LIMITS, type Limits } from './admission.ts';
+import { Admission, type Elsewhere, LIMITS, type Limits } from './admission.ts';
 import { Door, NOTHING } from './door.ts';
 import { Session } from './session.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -13,6 +13,9 @@ import { refuse } from './verdict.ts';
 
 /** How often the engine looks at what the kernel does not tell of. Milliseconds. */
 const FOLLOW_EVERY = 5000;
+
+/** Where JavaScript has all clients: who is gone, but whose socket is not closed yet, counts there, too. */
+const UNANSWERED: Elsewhere = { clients: channel.releasing, elsewhere: () => {} };
 
 interface Client extends Tool {
   readonly fd: number;
@@ -49,7 +52,7 @@ export class ControlServer {
   constructor(listener: number, around: Surroundings, limits = LIMITS) {
     this.#around = around;
     this.#limits = limits;
-    this.#admission = new Admission(limits.perUser, around.prompt);
+    this.#admission = new Admission(limits.perUser, around.prompt ?? UNANSWERED);
     this.#sweeper = setInterval(() => this.#sweep(), limits.silence / 2).unref();
     if (around.telling !== undefined) around.telling.status.sessions = () => this.#clients.size;
     const { changes } = around.engine;

@@ -14,6 +14,7 @@ interface Native {
   close(fd: number): number;
   release(fd: number): number;
   hangUp(fd: number): number;
+  releasing(uid: number): number;
 }
 
 const native = addon as Native;
@@ -124,15 +125,12 @@ export function release(fd: number): void {
   native.release(fd);
 }
 
-const nowhere = Buffer.alloc(0);
+/** How many of what a user handed over is not closed yet. */
+export function releasing(uid: number): number {
+  return native.releasing(uid);
+}
 
-/** Closes a connection. What was sent on it and not received is released. */
+/** Closes a connection. With what was sent on it and not received it is released instead, as if that was one descriptor. */
 export function hangUp(fd: number): void {
-  while (checked('close', native.hangUp(fd)) !== 0) {
-    try {
-      for (const each of receive(fd, nowhere)?.descriptors ?? []) release(each);
-    } catch {
-      // It did not fit, and is gone.
-    }
-  }
+  checked('close', native.hangUp(fd));
 }

@@ -53,18 +53,31 @@ function arrived(fd: number): Arrived {
   };
 }
 
+/** How often the two readings are tried: whoever fills the socket and empties it again could keep us at it for ever. */
+const TRIES = 8;
+
 /**
  * Draft section 5: where SYN cookies took the SYN's place nothing was saved, but the ISN is what the receive
- * sequence started from. Segments go on arriving meanwhile: the two readings must be of the same moment.
+ * sequence started from. Segments go on arriving meanwhile: the two readings must be of the same moment. Undefined where they
+ * never were.
  */
-function isnOf(fd: number): number {
-  const saved = isnOfSavedSyn(getBytes(fd, 'TCP_SAVED_SYN', SAVED_SYN_BYTES));
-  if (saved !== undefined) return saved;
-  for (;;) {
-    const { bytes } = arrived(fd);
-    const sequence = readReceiveSequence(fd);
-    if (arrived(fd).bytes === bytes) return (sequence - bytes - 1) >>> 0;
+export function isnOfReadings(bytesOf: () => number, sequenceOf: () => number): number | undefined {
+  for (let attempt = 0; attempt < TRIES; attempt++) {
+    const bytes = bytesOf();
+    const sequence = sequenceOf();
+    if (bytesOf() === bytes) return (sequence - bytes - 1) >>> 0;
   }
+  return undefined;
+}
+
+function isnOf(fd: number): number | undefined {
+  return (
+    isnOfSavedSyn(getBytes(fd, 'TCP_SAVED_SYN', SAVED_SYN_BYTES)) ??
+    isnOfReadings(
+      () => arrived(fd).bytes,
+      () => readReceiveSequence(fd),
+    )
+  );
 }
 
 /** Where to look besides the socket. */
@@ -86,6 +99,7 @@ export function inspect(fd: number, protection: Protection, { firstSegments, slo
   if (bytes === 0 && payload.length < protectedLength)
     return { pass: false, reason: 'no first segment', pending: true };
   const isn = isnOf(fd);
+  if (isn === undefined) return { pass: false, reason: 'segments arrived without a pause', pending: true };
   const record = firstSegments.recordOf(fd, isn);
   const slot = record?.slot || undefined;
   const first = record?.first || (dataSegments === 1 ? bytes : payload.length);
