@@ -7,12 +7,13 @@
 
 /* Users with debts at a time; beyond that, the one who owes least is forgotten. */
 enum { MOST_DEBTORS = 64 };
-/* What a user may owe, and in how long a millisecond of it is forgiven. Milliseconds. */
-enum { CREDIT = 1000, FORGIVEN_IN = 50 };
+/* What a user may owe, and what is forgiven of it each millisecond. Microseconds. */
+enum { CREDIT = 1000000, FORGIVEN = 20 };
 
 struct debtor {
   uid_t uid;
   int64_t owed;
+  /* Milliseconds. */
   int64_t since;
 };
 
@@ -26,7 +27,7 @@ static int64_t now(void) {
 }
 
 static int64_t owed(const struct debtor *debtor) {
-  int64_t left = debtor->owed - (now() - debtor->since) / FORGIVEN_IN;
+  int64_t left = debtor->owed - (now() - debtor->since) * FORGIVEN;
 
   return left > 0 ? left : 0;
 }
@@ -37,7 +38,7 @@ static struct debtor *debtor_of(uid_t uid) {
   return NULL;
 }
 
-void knk_debts_charge(uid_t uid, int milliseconds) {
+void knk_debts_charge(uid_t uid, int64_t microseconds) {
   struct debtor *debtor = debtor_of(uid);
   int64_t before = debtor ? owed(debtor) : 0;
 
@@ -46,7 +47,7 @@ void knk_debts_charge(uid_t uid, int milliseconds) {
     for (struct debtor *one = debtors; one < debtors + MOST_DEBTORS; one++)
       if (owed(one) < owed(debtor)) debtor = one;
   }
-  *debtor = (struct debtor){uid, before + milliseconds, now()};
+  *debtor = (struct debtor){uid, before + microseconds, now()};
 }
 
 bool knk_debts_exceeded(uid_t uid) {

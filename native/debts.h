@@ -4,9 +4,10 @@
 #define KNOCKIFY_DEBTS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
-void knk_debts_charge(uid_t uid, int milliseconds);
+void knk_debts_charge(uid_t uid, int64_t microseconds);
 bool knk_debts_exceeded(uid_t uid);
 
 #endif

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +23,8 @@
 /* How long a hand is waited for that sleeps in the kernel, and one that does not, but has no processor perhaps. How long until
  * it is looked at first, and then again. Milliseconds. */
 enum { PATIENCE = 250, LONGEST = 5000, SOON = 5, AGAIN = 10 };
+/* A hand that slept in the kernel for less is not charged for: it may have waited for this file's own mutex. Microseconds. */
+enum { NOTHING = 500 };
 /* How many wait for work; others end. */
 enum { MOST_IDLE = 1 };
 
@@ -33,6 +36,8 @@ struct job {
   pthread_cond_t done;
   /* The hand's; 0 as long as it has not begun. */
   pid_t thread;
+  /* For how long it was about its call, if it slept meanwhile; microseconds. */
+  int64_t slept;
   int result;
   /* What numbers[0] is a duplicate of, once the hand has begun. Whoever waits owns it. */
   int original;
@@ -97,6 +102,29 @@ static void discard(struct job *job) {
   free_job(job);
 }
 
+static int64_t now_us(void) {
+  struct timespec time;
+
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1000000LL + time.tv_nsec / 1000;
+}
+
+/* How often this thread went to sleep. */
+static long sleeps(void) {
+  struct rusage usage;
+
+  return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : 0;
+}
+
+static int call(struct job *job) {
+  const int64_t began = now_us();
+  const long before = sleeps();
+
+  int result = job->work.call(job->numbers, job->bytes, job->length);
+  job->slept = sleeps() != before ? now_us() - began : 0;
+  return result;
+}
+
 /* All is closed before anybody goes on, since it may take long: a hand that has a result, but is not done with that, is left
  * behind, too. The mutex is held, but not all the time. */
 static void do_job(struct job *job) {
@@ -110,7 +138,7 @@ static void do_job(struct job *job) {
   int result = job->numbers[0] < 0 ? -errno : 0;
   in_work = job;
   pthread_mutex_unlock(&mutex);
-  if (result == 0) result = job->work.call(job->numbers, job->bytes, job->length);
+  if (result == 0) result = call(job);
   pthread_mutex_lock(&mutex);
   bool late = job->state == LEFT;
   job->result = result;
@@ -235,7 +263,9 @@ static bool wait_for(struct job *job) {
     held += is_asleep(thread) ? pause : 0;
     pthread_mutex_lock(&mutex);
   }
-  if (held > 0) knk_debts_charge(job->work.uid, held);
+  int64_t owed = 1000LL * held;
+  if (job->state == DONE && job->slept > owed) owed = job->slept;
+  if (owed >= NOTHING) knk_debts_charge(job->work.uid, owed);
   return job->state == DONE;
 }
 

@@ -33,7 +33,18 @@ _Atomic uint32_t descriptors_unguarded_count;
 static union slot early[EARLY_PAGES * PAGE_ENTRIES];
 static union slot *_Atomic pages[PAGES];
 static _Atomic unsigned int pages_used;
-static pid_t owner;
+// The process whose memory this is. A child that shares it (vfork) finds its parent here; one with memory of its own finds
+// nothing, whatever made it: for _Fork() and clone() no handler of fork() is called. In a page of its own, once there is one.
+static pid_t early_owner;
+static pid_t *owner = &early_owner;
+
+static bool is_ours(void)
+{
+    pid_t self = getpid();
+    if (*owner == 0)
+        *owner = self;
+    return *owner == self;
+}
 
 static struct descriptor *slot_of(unsigned int fd)
 {
@@ -146,7 +157,7 @@ void descriptor_expect(int fd, bool elsewhere)
     struct descriptor *entry = reserve((unsigned int)fd);
     enum descriptor_kind kind = entry ? atomic_load(&entry->kind) : DESCRIPTOR_UNTRACKED;
     // A child of vfork works on its own descriptors, but on its parent's memory.
-    if (!entry || (kind != DESCRIPTOR_UNTRACKED && kind != DESCRIPTOR_UNSEEN && getpid() != owner))
+    if (!entry || (kind != DESCRIPTOR_UNTRACKED && kind != DESCRIPTOR_UNSEEN && !is_ours()))
         return;
     entry->marked = false;
     entry->forked = elsewhere;
@@ -170,7 +181,7 @@ void descriptor_unwind(int fd)
 void descriptor_copy(int from, int to)
 {
     struct descriptor *entry = descriptor_find(from);
-    if (from == to || (!entry && !descriptor_find(to)) || getpid() != owner)
+    if (from == to || (!entry && !descriptor_find(to)) || !is_ours())
         return;
     if (entry)
         descriptor_track(to, entry);
@@ -181,7 +192,7 @@ void descriptor_copy(int from, int to)
 void descriptors_forget_range(unsigned int first, unsigned int last, void (*lost)(int fd, struct descriptor *entry))
 {
     unsigned int end = atomic_load(&pages_used) * PAGE_ENTRIES;
-    if (atomic_load_explicit(&descriptors_tracked_count, memory_order_relaxed) == 0 || first >= end || getpid() != owner)
+    if (atomic_load_explicit(&descriptors_tracked_count, memory_order_relaxed) == 0 || first >= end || !is_ours())
         return;
     for (unsigned int fd = first; fd < end && fd <= last; fd++) {
         struct descriptor *entry = descriptor_find((int)fd);
@@ -261,13 +272,21 @@ static void share(void)
 
 static void adopt(void)
 {
-    owner = getpid();
+    *owner = getpid();
+}
+
+static void find_owner(void)
+{
+    void *page = mmap(NULL, sizeof(pid_t), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page != MAP_FAILED && madvise(page, sizeof(pid_t), MADV_WIPEONFORK) == 0)
+        owner = page;
+    adopt();
 }
 
 __attribute__((constructor)) static void start(void)
 {
     originals_resolve();
-    adopt();
+    find_owner();
     inherited_adopt();
     pthread_atfork(share, NULL, adopt);
 }

@@ -22,7 +22,7 @@ message = bytes.fromhex(sys.stdin.readline())
 SOCKETS = 1200
 # Seconds.
 LINGER, PATIENCE, SOON = 300, 20, 0.01
-CROWDS, DATAGRAMS, COPIES = 20, 10, 200
+CROWDS, DATAGRAMS, COPIES = 5, 10, 200
 
 signal.alarm(200)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])

@@ -68,7 +68,7 @@ test.each(MODES)('%s: a listener that was shut down and listens again is guarded
   await stop(program);
 });
 
-const SHARED = ['exec', 'exec-100', 'exec-1000', 'forked', 'forked-before', 'copied', 'passed'];
+const SHARED = ['exec', 'exec-100', 'exec-1000', 'forked', 'forked-before', 'cloned', 'copied', 'passed'];
 test.each(SHARED)('%s: the connections of a shared listener are inspected', async (scenario) => {
   const program = await serve(scenario, 'integrity');
   expect((await ask(PROTECTED_LENGTH)).stdout).toBe('served\n');

@@ -1,7 +1,7 @@
 /* A file system in user space that answers when it likes, which is never: `DIRECTORY COMMAND...` mounts it there and runs the
  * command, and with that it ends; at SIGUSR1 it lets go of whoever hangs, and answers nobody any more. Every name is that of a regular file of mode 0600, of user and group 65534. What an open file
  * hangs in goes by its name: `stat...`, `read...`, `direct...` (reads past the page cache), `flush...` (closes, but for those of
- * the command). All hold "KNOCK_SECRET=fine\n".
+ * the command). All hold "KNOCK_SECRET=fine\n", but for `slow...`, which has a GiB of nothing, and each read of it takes 4 ms.
  *
  * In a mount namespace of its own. Needs root, and nothing but /dev/fuse. */
 #define _GNU_SOURCE
@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NAMES = 256, NOBODY = 65534 };
+enum { NAMES = 256, NOBODY = 65534, SLOW_SIZE = 1 << 30, SLOW_US = 4000, MOST_READ = 1 << 17 };
 
 static const char contents[] = "KNOCK_SECRET=fine\n";
 
@@ -54,12 +54,12 @@ static struct fuse_attr attributes(uint64_t node) {
   struct fuse_attr attr = {.ino = node, .uid = NOBODY, .gid = NOBODY, .nlink = 1, .blksize = 4096};
 
   attr.mode = node == FUSE_ROOT_ID ? S_IFDIR | 0755 : S_IFREG | 0600;
-  attr.size = node == FUSE_ROOT_ID ? 0 : sizeof(contents) - 1;
+  attr.size = node == FUSE_ROOT_ID ? 0 : starts(node, "slow") ? SLOW_SIZE : sizeof(contents) - 1;
   return attr;
 }
 
 static void reply(int device, const struct fuse_in_header *request, int error, const void *body, size_t length) {
-  char answer[4096];
+  static char answer[MOST_READ + 64];
   struct fuse_out_header header = {.error = error, .unique = request->unique};
 
   header.len = (uint32_t)(sizeof(header) + (error ? 0 : length));
@@ -104,6 +104,12 @@ static void answer(int device, const struct fuse_in_header *request) {
     }
     case FUSE_READ: {
       const struct fuse_read_in *in = body;
+      if (starts(request->nodeid, "slow")) {
+        static const char nothing[MOST_READ];
+        usleep(SLOW_US);
+        /* Less would be the file's end. */
+        return reply(device, request, 0, nothing, in->size < MOST_READ ? in->size : MOST_READ);
+      }
       size_t length = in->offset < sizeof(contents) - 1 ? sizeof(contents) - 1 - in->offset : 0;
       return reply(device, request, 0, contents + (length ? in->offset : 0), length);
     }

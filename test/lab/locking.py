@@ -10,6 +10,7 @@ prompt     the same, after one that was answered, so that the others are answere
 listen     listens
 accepted   accepted sockets of a guarded listener
 listener   listens of sockets that listen already
+briefly    many connects, whose sockets it holds for 4 ms each, until they are refused: of a file that is slow
 midway     a connect, of a socket that is held as soon as the control process has begun
 """
 
@@ -25,12 +26,14 @@ import time
 path, file, user, kind = sys.argv[1:]
 connect, listen, accepted = [bytes.fromhex(sys.stdin.readline()) for _ in range(3)]
 
-ATTEMPTS = 6
+ATTEMPTS, BRIEF_ATTEMPTS = 6, 3000
 IP_OPTIONS, OPTIONS_SIZE = 4, 8
 TCP_FASTOPEN_CONNECT, TCP_REPAIR = 30, 19
 TCP_CLOSE = 7
 PROCEED = 1
 PROT_READ, MAP_PRIVATE, PAGE = 1, 2, 4096
+# More than the kernel reads ahead.
+APART = 64 * PAGE
 # Seconds.
 PATIENCE = 20
 
@@ -42,8 +45,8 @@ libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [
 holders = []
 
 
-def hold(some):
-    libc.setsockopt(some.fileno(), socket.IPPROTO_IP, IP_OPTIONS, ctypes.c_void_p(memory), OPTIONS_SIZE)
+def hold(some, place=0):
+    libc.setsockopt(some.fileno(), socket.IPPROTO_IP, IP_OPTIONS, ctypes.c_void_p(memory + place * APART), OPTIONS_SIZE)
 
 
 def await_that(condition, what):
@@ -112,6 +115,18 @@ def attempt(some):
     return ask(connect, some)
 
 
+def refused_after():
+    for place in range(BRIEF_ATTEMPTS):
+        with socket.socket() as some:
+            holder = threading.Thread(target=hold, args=(some, place))
+            holder.start()
+            client = ask(connect, some)
+            holder.join()
+            if heard(client) == "too long of late":
+                return "too long of late"
+    return "never refused"
+
+
 def settled(some):
     state = some.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
     options = [some.getsockopt(socket.IPPROTO_TCP, name) for name in (TCP_FASTOPEN_CONNECT, TCP_REPAIR)]
@@ -119,13 +134,17 @@ def settled(some):
 
 
 signal.alarm(120)
-memory = libc.mmap(None, PAGE, PROT_READ, MAP_PRIVATE, os.open(file, os.O_RDONLY), 0)
+memory = libc.mmap(None, BRIEF_ATTEMPTS * APART if kind == "briefly" else PAGE, PROT_READ, MAP_PRIVATE, os.open(file, os.O_RDONLY), 0)
 os.setresuid(int(user), int(user), int(user))
 guarded = bound()
 if kind == "prompt":
     assert heard(ask(connect, socket.socket())) == f"action {PROCEED}"
 if kind in ("accepted", "free"):
     assert heard(ask(listen, guarded)) == f"action {PROCEED}"
+if kind == "briefly":
+    print(refused_after(), flush=True)
+    print("answered", flush=True)
+    signal.pause()
 sockets = [bound() if kind in ("listen", "listener") else socket.socket() for _ in range(1 if kind in ("free", "midway") else ATTEMPTS)]
 for some in sockets:
     print(heard(attempt(some)), flush=True)

@@ -174,7 +174,7 @@ function startLocking(kind: string, user: number, control: Control): Program {
     PYTHON,
     LOCKING,
     control.socket,
-    join(directory, 'read'),
+    join(directory, kind === 'briefly' ? 'slow' : 'read'),
     String(user),
     kind,
   ];
@@ -241,6 +241,22 @@ test('a connect whose socket is locked midway is taken back when it is let go of
     await stop(locking);
   }
   await isAsBefore(control, before);
+});
+
+test('sockets whose locks are held for some milliseconds only, but again and again, are refused in the end', {
+  timeout: 120_000,
+}, async () => {
+  const control = await startControl(lab, lab.client, { arguments: ['--mode', '0666'] });
+  await isServed(control);
+  const locking = startLocking('briefly', NOBODY, control);
+  try {
+    await untilSays(locking, 'answered', 60_000);
+    expect(linesOf(locking)).toEqual(['too long of late']);
+    await isServed(control);
+    await isAnswered(NOBODY - 1, control);
+  } finally {
+    await stop(locking);
+  }
 });
 
 test('who hands over sockets that can not be closed yet is turned away, before there are no descriptors left for others', {

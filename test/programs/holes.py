@@ -1,5 +1,6 @@
 """Ways around the guard, and around the delay, that a program may take: `SCENARIO ADDRESS PORT`."""
 
+import ctypes
 import os
 import select
 import signal
@@ -80,6 +81,17 @@ def passed():
     serve(socket.socket(fileno=received))
 
 
+def cloned():
+    """A child that no handler of fork() was called for accepts on a copy of its own."""
+    listener = bound()
+    listener.listen()
+    child = ctypes.CDLL(None)._Fork()
+    if child == 0:
+        serve(listener.dup())
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
+    os.wait()
+
+
 def forked_before():
     """A child from before listen() accepts."""
     listener = bound()
@@ -130,6 +142,7 @@ SCENARIOS = {
     "inherited": inherited,
     "forked": forked,
     "forked-before": forked_before,
+    "cloned": cloned,
     "copied": copied,
     "passed": passed,
     "read-recv": lambda: reading_thread(lambda fd: None),
