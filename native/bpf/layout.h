@@ -89,7 +89,7 @@ struct knock_keeper {
   __u64 since;
   __u32 pid;
   __u32 padding;
-  /* SHA-256 of the folder's path. */
+  /* SHA-256 of the user's number and the folder's path. */
   __u8 folder[32];
   __u8 unused[16];
 };

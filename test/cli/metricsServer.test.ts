@@ -1,5 +1,10 @@
-import { describe, expect, it } from 'vitest';
-import { parseMetricsPlace } from '../../ts/cli/metricsServer.ts';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createConnection } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseMetricsPlace, serveMetrics } from '../../ts/cli/metricsServer.ts';
 
 describe('--metrics', () => {
   it.each([
@@ -40,4 +45,29 @@ describe('--metrics', () => {
   it('takes no name, which may mean anything', () => {
     expect(() => parseMetricsPlace('localhost:9464')).toThrow('localhost is not a loopback address');
   });
+});
+
+describe('whoever asks for metrics', () => {
+  let directory = '';
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'knockify-metrics-'));
+  });
+  afterEach(() => rmSync(directory, { recursive: true }));
+
+  it.each(['//', 'http://:80/', '*', '/metrics%zz', '?'])(
+    '"%s" gets an answer, and the next, too',
+    async (target) => {
+      const path = join(directory, 'socket');
+      const server = await serveMetrics({ path }, undefined as never, undefined as never);
+      try {
+        for (let time = 0; time < 2; time++) {
+          const connection = createConnection(path);
+          connection.end(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+          expect(await text(connection)).toMatch(/^HTTP\/1.1 404 /);
+        }
+      } finally {
+        server.close();
+      }
+    },
+  );
 });

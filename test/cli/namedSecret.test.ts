@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -146,6 +147,31 @@ describe('knockify secret rotate', () => {
     symlinkSync('alice.secret', at('link.secret'));
     fails(secret('rotate', 'link'), 'rotate', 'link.secret', 'not a regular file');
     expect(files()).toEqual(['alice.secret', 'link.secret']);
+  });
+});
+
+describe('a secret that goes by two names', () => {
+  beforeEach(() => {
+    secret('add', 'alice');
+    copyFileSync(at('alice.secret'), at('spare.secret'));
+  });
+
+  test('is shown by list', () => {
+    const run = secret('list');
+    expect(run).toMatchObject({ status: 1, stderr: '' });
+    expect(run.stdout).toContain(
+      `!! ${at('spare.secret')} is not accepted: it is the same secret as alice.secret`,
+    );
+  });
+
+  test.each([
+    ['revoke', []],
+    ['rotate', ['--keep-old', '0']],
+  ])('is still accepted by the other after %s, which says so', (command, options) => {
+    const run = secret(command, 'alice', ...options);
+    expect(run.status).toBe(2);
+    expect(run.stderr).toContain('the same secret is there as spare, and accepted; revoke that, too');
+    expect(secret('revoke', 'spare')).toMatchObject({ status: 0, stderr: '' });
   });
 });
 

@@ -76,6 +76,25 @@ describe('a set of named secrets', () => {
     expect(set.nameOf(1)).toBe('dave');
   });
 
+  it('does not take what a slot was used for before for its present owner', () => {
+    look(NOW, 'alice=a');
+    look(NOW + 1000);
+    look(NOW + 2000, 'carol=c');
+    const at = (time: number) => set.nameOf(1, time);
+    expect([at(NOW + 500), at(NOW + 1999), at(NOW + 2000), at(LATER)]).toEqual([
+      ...['alice (revoked)', 'alice (revoked)', 'carol', 'carol'],
+    ]);
+    look(NOW + 3000);
+    expect(at(NOW + 2500)).toBe('carol (revoked)');
+  });
+
+  it('tells the slots of old ones when their time ends at each look: the clock may have been set', () => {
+    look(NOW, 'alice=new', `alice@${LATER}=a`);
+    slots.calls.length = 0;
+    look(NOW, 'alice=new', `alice@${LATER}=a`);
+    expect(slots.calls).toEqual(['limit 2']);
+  });
+
   it('keeps a secret that is replaced in its slot, until its time is over', () => {
     look(NOW, 'alice=a');
     const said = look(NOW, 'alice=new', `alice@${LATER}=a`);

@@ -195,3 +195,30 @@ describe('slots', () => {
     await expect(server.app.fillSlot(65, secretOf('alice'))).rejects.toThrow('there is no slot 65');
   });
 });
+
+test('the slots are whose they are, be the other from the same folder, as another user or with nothing in it', async () => {
+  const place = openLab();
+  const workers: Worker[] = [];
+  const engineOf = async (prefix: readonly string[] = []) => {
+    const worker = await startWorker(place.client, prefix);
+    workers.push(worker);
+    await worker.app.startEngine();
+    return worker;
+  };
+  try {
+    const ordinary = await engineOf([
+      ...['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'],
+      ...['--inh-caps=-all,+net_admin,+bpf', '--ambient-caps=-all,+net_admin,+bpf'],
+    ]);
+    const [first, second] = [await engineOf(), await engineOf()];
+    expect(await ordinary.app.claimSlots('/secrets.d', true)).toBe(true);
+    expect(await first.app.claimSlots('/secrets.d', true)).toBe(false);
+    await ordinary.kill();
+    expect(await first.app.claimSlots('/secrets.d', true)).toBe(true);
+    expect(await second.app.claimSlots('/secrets.d', false)).toBe(false);
+    expect(await second.app.claimSlots('/secrets.d', true)).toBe(true);
+  } finally {
+    for (const worker of workers) await worker.kill();
+    place.close();
+  }
+});

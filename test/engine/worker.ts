@@ -32,6 +32,9 @@ export const app = {
     engine?.close({ purge });
     engine = undefined;
   },
+  claimSlots(folder: string, hasSecrets: boolean): boolean | undefined {
+    return engine?.secrets.claim(folder, hasSecrets);
+  },
   fillSlot(slot: number, secret: Uint8Array, until?: number): void {
     engine?.secrets.write(slot, secret, until);
   },

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { KEYS } from '../config/keys.ts';
 import { MOST_SECRETS } from '../config/secretNames.ts';
 import { type Settings, secretsOf } from '../config/settings.ts';
-import { readFolder, wipe } from '../control/secretFolder.ts';
+import { readFolder, wipe, withoutTwins } from '../control/secretFolder.ts';
 import { refusalText } from '../control/secretWatch.ts';
 import { fingerprint } from '../stealth/secret.ts';
 import { countCapabilities, missingCapabilities } from '../sys/capabilities.ts';
@@ -179,8 +179,10 @@ function ownerOf(path: string): number | undefined {
 function namedSecrets({ secrets: path }: Surroundings): Finding {
   const user = ownerOf(path);
   if (user === undefined) return note(`none: there is no ${path} for this user`);
-  const { found, refused } = readFolder(path, { user, now: Date.now() });
-  wipe(found);
+  const contents = readFolder(path, { user, now: Date.now() });
+  const refused = [...contents.refused];
+  const found = withoutTwins(path, contents.found, refused);
+  wipe(contents.found);
   const old = found.filter(({ until }) => until !== undefined).length;
   const count = `${path} has ${found.length - old}${old === 0 ? '' : `, and ${old} old that are still valid`}`;
   if (found.length > MOST_SECRETS)

@@ -65,7 +65,8 @@ function clearStale(path: string): Promise<void> {
 export async function serveMetrics(place: MetricsPlace, telling: Telling, log: Log): Promise<Server> {
   if ('path' in place) await clearStale(place.path);
   const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? '/', 'http://localhost');
+    // Not as a URL: of what a client sends not all is one.
+    const [pathname] = (request.url ?? '/').split('?', 1);
     if (pathname !== '/metrics') return void response.writeHead(404).end('try /metrics\n');
     if (request.method !== 'GET' && request.method !== 'HEAD') return void response.writeHead(405).end();
     try {

@@ -1,9 +1,10 @@
+import { timingSafeEqual } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { quoted } from '../config/access.ts';
 import { NAME_RULE, parseDuration } from '../config/secretNames.ts';
-import { type FolderContents, readFolder, wipe } from '../control/secretFolder.ts';
+import { type FolderContents, readFolder, wipe, withoutTwins } from '../control/secretFolder.ts';
 import { refusalText } from '../control/secretWatch.ts';
 import { fingerprint, SECRET_BYTES } from '../stealth/secret.ts';
 import { DEFAULT_SECRETS } from './environment.ts';
@@ -86,8 +87,11 @@ function registerNamed(parent: Command): void {
   ]);
   revoke.action((name: string, { secrets }: Named) =>
     attempt(revoke, () => {
-      new SecretFolder(secrets).revoke(name);
+      const folder = new SecretFolder(secrets);
+      const twins = twinsOf(folder, name);
+      folder.revoke(name);
       process.stdout.write(`${name} is revoked; connections that are established go on\n`);
+      assertAlone(twins);
     }),
   );
 
@@ -102,9 +106,11 @@ function registerNamed(parent: Command): void {
   rotate.action((name: string, { secrets, keepOld }: Named & { keepOld: string }) =>
     attempt(rotate, () => {
       const folder = new SecretFolder(secrets);
+      const twins = twinsOf(folder, name);
       const { print, until } = folder.rotate(name, parseDuration(keepOld));
       const old = until === undefined ? 'is not valid any more' : `is valid until ${timeText(until)}`;
       process.stdout.write(`${handOut(folder.fileOf(name), print)}the old one ${old}\n`);
+      assertAlone(twins);
     }),
   );
 }
@@ -117,16 +123,39 @@ function handOut(path: string, print: string): string {
   return `fingerprint ${print}\nGive the client a copy of ${path} by a safe way.\n`;
 }
 
+/** Under what other names the same secret, or one that it replaced, is in the folder. */
+function twinsOf({ path, missing }: SecretFolder, name: string): string[] {
+  if (missing !== undefined) return [];
+  const { found } = readFolder(path, { user: statSync(path).uid, now: Date.now() });
+  try {
+    const own = found.filter((one) => one.name === name);
+    const twins = found.filter(
+      (one) => one.name !== name && own.some(({ secret }) => timingSafeEqual(secret, one.secret)),
+    );
+    return [...new Set(twins.map((one) => one.name))];
+  } finally {
+    wipe(found);
+  }
+}
+
+/** Or else the secret is accepted by that name from now on. */
+function assertAlone(twins: readonly string[]): void {
+  if (twins.length === 0) return;
+  throw new Error(`the same secret is there as ${twins.join(', ')}, and accepted; revoke that, too`);
+}
+
 /** The folder as the control process sees it if it runs as the folder's owner. */
 function listing(folder: SecretFolder): { readonly text: string; readonly refused: boolean } {
   const { path, missing } = folder;
   if (missing !== undefined) return { text: `no secrets: ${missing}\n`, refused: false };
   const user = statSync(path).uid;
-  const contents = readFolder(path, { user, now: Date.now() });
+  const { found, refused } = readFolder(path, { user, now: Date.now() });
+  const problems = [...refused];
   try {
-    return { text: table(contents), refused: contents.refused.length > 0 };
+    const text = table({ found: withoutTwins(path, found, problems), refused: problems });
+    return { text, refused: problems.length > 0 };
   } finally {
-    wipe(contents.found);
+    wipe(found);
   }
 }
 

@@ -159,7 +159,7 @@ export async function serve(options: ControlOptions): Promise<void> {
     log,
     version: VERSION,
     owner: process.geteuid?.() ?? 0,
-    secretName: (slot: number) => secrets?.set.nameOf(slot),
+    secretName: (slot: number, at: number) => secrets?.set.nameOf(slot, at),
   };
   const status = new Telling(subject);
   const events = new Following(subject, status, channel.watch);

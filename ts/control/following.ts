@@ -143,7 +143,7 @@ export class Following {
       program: guardian?.program || null,
       pid: guardian?.pid ?? null,
       uid: guardian?.uid ?? null,
-      secret: (verdict.verdict === 'rejected' ? undefined : this.#subject.secretName(secret)) ?? null,
+      secret: (verdict.verdict === 'rejected' ? undefined : this.#subject.secretName(secret, at)) ?? null,
     };
   }
 }

@@ -1,3 +1,4 @@
+import { timingSafeEqual } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import { checkPrivate, quoted } from '../config/access.ts';
@@ -69,6 +70,25 @@ export function readFolder(
   }
   found.sort((one, other) => Number(one.until !== undefined) - Number(other.until !== undefined));
   return { found, refused };
+}
+
+/**
+ * Nobody could revoke a secret that goes by two names, or tell whose it was: all but the first are `refused`. Two of one name are
+ * half of a rotation, and count as one.
+ */
+export function withoutTwins(
+  folder: string,
+  found: readonly FoundSecret[],
+  refused: Refused[],
+): FoundSecret[] {
+  const wanted: FoundSecret[] = [];
+  for (const one of found) {
+    const twin = wanted.find(({ secret }) => timingSafeEqual(secret, one.secret));
+    if (twin === undefined) wanted.push(one);
+    else if (twin.name !== one.name || one.until === undefined)
+      refused.push({ path: join(folder, one.file), why: `it is the same secret as ${twin.file}` });
+  }
+  return wanted;
 }
 
 export function wipe(found: readonly FoundSecret[]): void {

@@ -2,7 +2,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { join } from 'node:path';
 import { MOST_SECRETS } from '../config/secretNames.ts';
 import type { SecretSlots } from '../engine/engine.ts';
-import type { FolderContents, FoundSecret, Refused } from './secretFolder.ts';
+import { type FolderContents, type FoundSecret, type Refused, withoutTwins } from './secretFolder.ts';
 
 /** A secret that listeners accept. */
 export interface HeldSecret {
@@ -12,6 +12,8 @@ export interface HeldSecret {
   readonly until: number | undefined;
   /** Of the secret, whatever its name is; never used for another. */
   readonly serial: number;
+  /** When it got the slot, in ms since the epoch; undefined if it had that before this process. */
+  readonly since: number | undefined;
 }
 
 /** What an update changed, for the log. */
@@ -24,7 +26,7 @@ export interface Changes {
 const ALL_SLOTS = Array.from({ length: MOST_SECRETS }, (_, i) => i + 1);
 
 const ELSEWHERE =
-  'another control process of this network namespace has its named secrets in another folder; stop that one, or start this one with --no-secrets';
+  'another control process of this network namespace has its named secrets in another folder, or is another user; stop that one, or start this one with --no-secrets';
 
 /** `alice`, or `alice (old)` for a secret that was replaced. */
 function title({ name, until }: Pick<HeldSecret, 'name' | 'until'>): string {
@@ -40,8 +42,9 @@ export class SecretSet {
   readonly #slots: SecretSlots;
   readonly #own: Uint8Array | undefined;
   #held = new Map<number, HeldSecret>();
-  /** Who had a slot last. */
+  /** Who had a slot last, and before that. */
   readonly #titles = new Map<number, string>();
+  readonly #former = new Map<number, string>();
   #refused: readonly Refused[] = [];
   #begun = false;
   #serials = 0;
@@ -69,19 +72,20 @@ export class SecretSet {
   }
 
   /**
-   * Whose secret a slot holds, or held last: `alice`, `alice (old)` once it was replaced, `alice (revoked)` once it
-   * is gone. Undefined for slot 0, which is the listener's own secret, and for one that nobody had.
+   * Whose secret a slot holds, or held `at` a time (in ms since the epoch): `alice`, `alice (old)` once it was replaced,
+   * `alice (revoked)` once it is gone. Undefined for slot 0, which is the listener's own secret, and for one that nobody had.
    */
-  nameOf(slot: number): string | undefined {
+  nameOf(slot: number, at = Number.POSITIVE_INFINITY): string | undefined {
     const held = this.#held.get(slot);
-    if (held !== undefined) return title(held);
-    const last = this.#titles.get(slot);
+    const isAfter = held !== undefined && at < (held.since ?? 0);
+    if (held !== undefined && !isAfter) return title(held);
+    const last = (isAfter ? this.#former : this.#titles).get(slot);
     return last === undefined ? undefined : `${last} (revoked)`;
   }
 
   /**
    * Accepts what is in the folder, and nothing else from here on; unless another control process has its secrets accepted,
-   * from another folder: then that is refused. Throws SysError.
+   * from another folder or as another user: then that is refused. Throws SysError.
    */
   update(contents: FolderContents, now: number): Changes {
     const { found, refused } = contents;
@@ -90,9 +94,13 @@ export class SecretSet {
     const elsewhere = hasSecrets ? [{ path: this.folder, why: ELSEWHERE }] : [];
     const no: Refused[] = isOurs ? [...refused] : elsewhere;
     const before = this.#held;
-    const after = isOurs ? this.#accept(found, no) : new Map<number, HeldSecret>();
+    const after = isOurs ? this.#accept(found, no, now) : new Map<number, HeldSecret>();
     this.#held = after;
-    for (const [slot, { name }] of after) this.#titles.set(slot, name);
+    for (const [slot, { name, serial }] of after) {
+      const last = this.#titles.get(slot);
+      if (last !== undefined && before.get(slot)?.serial !== serial) this.#former.set(slot, last);
+      this.#titles.set(slot, name);
+    }
     const known = this.#refused;
     this.#refused = no;
     const said = this.#begun ? differences(before, after, now) : summary(this.held);
@@ -108,32 +116,25 @@ export class SecretSet {
     this.#slots.resign();
   }
 
-  #accept(found: readonly FoundSecret[], refused: Refused[]): Map<number, HeldSecret> {
-    const wanted = this.#withoutTwins(found, refused);
+  #accept(found: readonly FoundSecret[], refused: Refused[], now: number): Map<number, HeldSecret> {
+    const wanted = this.#wanted(found, refused);
     const after = this.#placed(wanted);
     for (const slot of ALL_SLOTS) if (!after.has(slot)) this.#slots.clear(slot);
-    for (const one of wanted) this.#give(one, after, refused);
+    for (const one of wanted) this.#give(one, after, refused, now);
     return after;
   }
 
-  /** Nobody could revoke a secret that goes by two names, or tell whose it was. Who is accepted already stays. */
-  #withoutTwins(found: readonly FoundSecret[], refused: Refused[]): FoundSecret[] {
+  /** Who is accepted already stays. */
+  #wanted(found: readonly FoundSecret[], refused: Refused[]): FoundSecret[] {
     const isHeld = (one: FoundSecret) => [...this.#held.values()].some((held) => title(held) === title(one));
     const inOrder = [...found.filter(isHeld), ...found.filter((one) => !isHeld(one))].sort(byAge);
-    const wanted: FoundSecret[] = [];
-    for (const one of inOrder) {
-      if (this.#own !== undefined && timingSafeEqual(one.secret, this.#own)) {
-        const why = "it is the control process's own secret, which is accepted in any case";
-        refused.push({ path: join(this.folder, one.file), why });
-        continue;
-      }
-      const twin = wanted.find(({ secret }) => timingSafeEqual(secret, one.secret));
-      if (twin === undefined) wanted.push(one);
-      // Halfway through a rotation.
-      else if (twin.name !== one.name || one.until === undefined)
-        refused.push({ path: join(this.folder, one.file), why: `it is the same secret as ${twin.file}` });
-    }
-    return wanted;
+    const others = inOrder.filter((one) => {
+      if (this.#own === undefined || !timingSafeEqual(one.secret, this.#own)) return true;
+      const why = "it is the control process's own secret, which is accepted in any case";
+      refused.push({ path: join(this.folder, one.file), why });
+      return false;
+    });
+    return withoutTwins(this.folder, others, refused);
   }
 
   /** Who has a slot already, be it by a control process before this one. */
@@ -149,8 +150,9 @@ export class SecretSet {
       waiting.delete(owner);
       const { name, until } = owner;
       const held = this.#held.get(slot);
-      if (held === undefined || held.until !== until) this.#slots.limit(slot, until);
-      placed.set(slot, { slot, name, until, serial: held?.serial ?? this.#serials++ });
+      // Of one that ends always: the clock may have been set since.
+      if (held === undefined || held.until !== until || until !== undefined) this.#slots.limit(slot, until);
+      placed.set(slot, { slot, name, until, serial: held?.serial ?? this.#serials++, since: held?.since });
     }
     return placed;
   }
@@ -159,6 +161,7 @@ export class SecretSet {
     { file, name, until, secret }: FoundSecret,
     after: Map<number, HeldSecret>,
     refused: Refused[],
+    now: number,
   ): void {
     if ([...after.values()].some((held) => held.name === name && held.until === until)) return;
     const slot = ALL_SLOTS.find((free) => !after.has(free));
@@ -168,7 +171,7 @@ export class SecretSet {
       return;
     }
     this.#slots.write(slot, secret, until);
-    after.set(slot, { slot, name, until, serial: this.#serials++ });
+    after.set(slot, { slot, name, until, serial: this.#serials++, since: now });
   }
 }
 

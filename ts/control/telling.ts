@@ -16,7 +16,7 @@ export interface Subject {
   /** The user that the control process runs as, who sees everything, as root does. */
   readonly owner: number;
   /** Name of the secret with this number; undefined for a listener's own. */
-  readonly secretName: (number: number) => string | undefined;
+  readonly secretName: (number: number, at: number) => string | undefined;
 }
 
 /** Looking through all sockets takes the kernel a while: what was found is good for so long. Milliseconds. */
@@ -134,7 +134,9 @@ export class Telling {
       replay: listener.allowReplay ? 'allow' : 'reject',
       since: isoTime(listener.since),
       syns: listener.syns ?? null,
-      last: last ? { time: isoTime(last.at), secret: this.#subject.secretName(last.secret) ?? null } : null,
+      last: last
+        ? { time: isoTime(last.at), secret: this.#subject.secretName(last.secret, last.at) ?? null }
+        : null,
     };
   }
 }

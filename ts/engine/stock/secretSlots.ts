@@ -35,14 +35,17 @@ export class KernelSlots implements SecretSlots {
   }
 
   claim(folder: string, hasSecrets: boolean): boolean {
-    const own = createHash('sha256').update(folder).digest();
+    // Another user may not be able to read what is in it.
+    const own = createHash('sha256').update(`${process.geteuid?.()}\0${folder}`).digest();
     return this.#with(0, (value) => {
       const { since, pid } = KEEPER;
       const kept = value.subarray(KEEPER.folder, KEEPER.folder + KEEPER.folderBytes);
       const now = process.hrtime.bigint();
       const isRecent = now - value.readBigUInt64LE(since) < KEPT_FOR && value.readBigUInt64LE(since) !== 0n;
       const keeper = value.readUInt32LE(pid);
-      if (isRecent && !kept.equals(own) && keeper !== process.pid && isAlive(keeper)) return false;
+      const isAnother = isRecent && keeper !== process.pid && isAlive(keeper);
+      // Whoever finds nothing may look at another file system.
+      if (isAnother && !(kept.equals(own) && hasSecrets)) return false;
       value.writeBigUInt64LE(hasSecrets ? now : 0n, since);
       value.writeUInt32LE(process.pid, pid);
       kept.set(own);
