@@ -83,9 +83,9 @@ static bool push(int fd, struct iovec rest, int flags)
 static ssize_t flush(int fd, struct iovec prefix, const struct msghdr *message, int flags)
 {
     struct msghdr whole = *message;
-    flags &= ~MSG_ZEROCOPY; // the gathered bytes are on this stack
     if (prefix.iov_len == 0)
         return original_sendmsg(fd, message, flags);
+    flags &= ~MSG_ZEROCOPY; // the gathered bytes are on this stack
     whole.msg_name = NULL;
     whole.msg_namelen = 0;
     whole.msg_iov--;

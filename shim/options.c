@@ -1,5 +1,6 @@
 // What a program sees and may change of a socket that stealth has changed.
 #define _GNU_SOURCE
+#include "activation.h"
 #include "control.h"
 #include "delayed.h"
 #include "descriptors.h"
@@ -103,7 +104,14 @@ int hook_setsockopt(int fd, int level, int option, const void *value, socklen_t 
     struct descriptor *entry;
     if (level == IPPROTO_TCP && option >= TCP_STEALTH && option <= TCP_STEALTH_INTEGRITY_LEN)
         return stealth_option(fd, option, value, length);
-    if (!touches_guard(level, option) || !descriptor_tracked(fd) || kind_of(fd, &entry) != DESCRIPTOR_GUARDED)
+    if (!touches_guard(level, option) || !descriptor_tracked(fd))
+        return original_setsockopt(fd, level, option, value, length);
+    // Of a listener that came with the program, or by another way than listen(), it is not known yet that it has a guard.
+    if (kind_of(fd, &entry) == DESCRIPTOR_LISTENING && !activation_settled(fd)) {
+        errno = EPROTONOSUPPORT;
+        return -1;
+    }
+    if (kind_of(fd, &entry) != DESCRIPTOR_GUARDED)
         return original_setsockopt(fd, level, option, value, length);
     if (option != SO_REUSEPORT) {
         log_line(LOG_ERRORS, "setsockopt: descriptor %d keeps its guard; a reuseport program of the application's own would replace it", fd);
@@ -143,8 +151,13 @@ int hook_shutdown(int fd, int how)
     enum descriptor_kind kind = kind_of(fd, &entry);
     bool pending = kind == DESCRIPTOR_DELAYED || kind == DESCRIPTOR_CONNECTING;
     uint32_t gathered = pending && how != SHUT_RD ? delayed_gathered(fd, entry) : 0;
-    if (gathered == 0)
-        return original_shutdown(fd, how);
+    if (gathered == 0) {
+        int result = original_shutdown(fd, how);
+        // The kernel has given the connect up, and who waits for it need not any more.
+        if (result == 0 && kind == DESCRIPTOR_DELAYED && how != SHUT_RD)
+            descriptor_unwind(fd);
+        return result;
+    }
     log_line(LOG_ERRORS, "shutdown: %u bytes of descriptor %d are not sent yet: its connect waits for KNOCK_INTLEN bytes", gathered, fd);
     errno = EPROTONOSUPPORT;
     return -1;

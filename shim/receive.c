@@ -59,6 +59,8 @@ static int ready(int fd, int flags)
     if ((kind != DESCRIPTOR_DELAYED && kind != DESCRIPTOR_UNSEEN) || !(entry = descriptor_verify(fd)) ||
         atomic_load(&entry->kind) != DESCRIPTOR_DELAYED)
         return 0;
+    if (flags & MSG_ERRQUEUE) // never waits, and there is nothing yet
+        return 0;
     int result;
     if ((flags & MSG_DONTWAIT) || socket_nonblocking(fd))
         result = over(fd) ? 0 : unavailable();

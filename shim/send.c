@@ -113,6 +113,14 @@ ssize_t hook_writev(int fd, const struct iovec *parts, int count)
     return compare(fd, parts, message.msg_iovlen, original_writev(fd, parts, count));
 }
 
+static bool is_short(const struct msghdr *message, size_t sent)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < message->msg_iovlen; i++)
+        total += message->msg_iov[i].iov_len;
+    return sent < total;
+}
+
 int hook_sendmmsg(int fd, struct mmsghdr *batch, unsigned int count, int flags)
 {
     if (!descriptor_tracked(fd) && !(flags & MSG_FASTOPEN)) {
@@ -127,6 +135,9 @@ int hook_sendmmsg(int fd, struct mmsghdr *batch, unsigned int count, int flags)
         unsigned int length = (unsigned int)sent;
         if (sent < 0 || !memory_write(&batch[i].msg_len, &length, sizeof(length)))
             return i > 0 ? (int)i : -1;
+        // As in the kernel: what follows would take the place of what is missing.
+        if (is_short(&batch[i].msg_hdr, length))
+            return (int)i + 1;
     }
     return (int)count;
 }

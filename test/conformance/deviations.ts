@@ -32,6 +32,13 @@ const MUST_BE_WRITTEN = /the connect of descriptor \d+ waits for the bytes that 
 export const differences: readonly Deviation[] = [
   {
     mode: INTEGRITY,
+    cases: ['readiness/reader_is_told'],
+    reason: `${UNWRITTEN}: to end a connect whose handshake has not begun gives it up, and readers get an error in place of the end.`,
+    lines: ['- the thread got 0 bytes', '+ the thread got -1 bytes'],
+    says: /^knockify: descriptor \d+ waits for an answer[^\n]*$/,
+  },
+  {
+    mode: INTEGRITY,
     cases: ['connect/nonblocking_ioctl'],
     reason: `${FIRST_WRITE}.`,
     lines: ['- connect_to(fd, SERVER, ECHO) = -1 EINPROGRESS', '+ connect_to(fd, SERVER, ECHO) = 0'],

@@ -52,6 +52,19 @@ CASE(by_sendmmsg, "sendmmsg: three messages, each shorter than what is protected
     finish(fd);
 }
 
+CASE(error_queue, "the error queue, before the first write and after it, with MSG_ZEROCOPY")
+{
+    int fd = connected_to(DIGEST, 0), on = 1;
+    char bytes[64];
+    struct pollfd told = {.fd = fd};
+    SAY(recv(fd, bytes, sizeof(bytes), MSG_ERRQUEUE));
+    SAY(setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof(on)));
+    SAY(send(fd, request, REQUEST, MSG_ZEROCOPY));
+    SAY(poll(&told, 1, 5000));
+    SAY(recv(fd, bytes, sizeof(bytes), MSG_ERRQUEUE));
+    finish(fd);
+}
+
 CASE(by_write, "write")
 {
     int fd = connected_to(DIGEST, 0);

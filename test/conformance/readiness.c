@@ -330,6 +330,18 @@ CASE(other_thread_reads, "one thread blocks in recv while another writes the req
     printf("the thread got %ld bytes\n", (long)got);
 }
 
+CASE(reader_is_told, "one thread blocks in recv, and another ends that by shutdown")
+{
+    int fd = connected_to(ECHO, 0);
+    pthread_t thread;
+    void *got;
+    pthread_create(&thread, NULL, read_elsewhere, &fd);
+    usleep(2500000);
+    SAY(shutdown(fd, SHUT_RDWR));
+    pthread_join(thread, &got);
+    printf("the thread got %ld bytes\n", (long)got);
+}
+
 CASE(nothing_to_wait_for, "empty and NULL sets with a connect under way: a mere sleep")
 {
     int fd = tcp(SOCK_NONBLOCK);

@@ -68,6 +68,15 @@ test.each(MODES)('%s: a listener that was shut down and listens again is guarded
   await stop(program);
 });
 
+test.each(MODES)(
+  '%s: a listener keeps its guard, whatever the program sets that it came to',
+  async (mode) => {
+    const program = await serve('ungrouped', mode);
+    expect((await ask(undefined)).stderr).toContain('ConnectionRefusedError');
+    await stop(program);
+  },
+);
+
 const SHARED = ['exec', 'exec-100', 'exec-1000', 'forked', 'forked-before', 'cloned', 'copied', 'passed'];
 test.each(SHARED)('%s: the connections of a shared listener are inspected', async (scenario) => {
   const program = await serve(scenario, 'integrity');

@@ -48,6 +48,21 @@ def inherited():
     serve(socket.socket(fileno=int(address)))
 
 
+def ungrouped():
+    """The program after exec() wants no SO_REUSEPORT, before it accepts anything."""
+    listener = bound()
+    listener.listen()
+    os.set_inheritable(listener.fileno(), True)
+    os.execv(sys.executable, [sys.executable, __file__, "inherited-ungrouped", str(listener.fileno()), "0"])
+
+
+def inherited_ungrouped():
+    listener = socket.socket(fileno=int(address))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+    print("serving", flush=True)
+    signal.pause()
+
+
 def forked():
     """Both listen on one socket; the child, which listens second, accepts."""
     listener = bound()
@@ -143,6 +158,8 @@ SCENARIOS = {
     "forked": forked,
     "forked-before": forked_before,
     "cloned": cloned,
+    "ungrouped": ungrouped,
+    "inherited-ungrouped": inherited_ungrouped,
     "copied": copied,
     "passed": passed,
     "read-recv": lambda: reading_thread(lambda fd: None),
