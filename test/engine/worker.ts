@@ -2,7 +2,6 @@ import { closeSync, readSync, writeSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { clsact } from '../../ts/engine/stock/clsact.ts';
 import { StockEngine } from '../../ts/engine/stock/stockEngine.ts';
-import { waysHere } from '../../ts/engine/stock/ways.ts';
 import { accept, listen as offer, connect as reach, receive, send } from '../../ts/sys/channel.ts';
 import * as libc from '../../ts/sys/libc.ts';
 import { prompting } from './prompting.ts';
@@ -26,7 +25,7 @@ function busy(error: unknown): boolean {
 export const app = {
   /** With `way`, as on a kernel that has no other. */
   startEngine(way?: 'clsact'): void {
-    engine = new StockEngine(undefined, way === undefined ? waysHere() : [clsact]);
+    engine = new StockEngine(undefined, way === undefined ? undefined : [clsact]);
   },
   stopEngine(purge: boolean): void {
     engine?.close({ purge });
