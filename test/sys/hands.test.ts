@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 /** native/hands.c, by a program of its own. What the kernel makes it wait for is in test/lab/stalling.test.ts. */
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
-const SOURCES = ['hands', 'behind', 'handed', 'closing', 'debts', 'threads', 'brief', 'sys'];
+const SOURCES = ['hands', 'behind', 'handed', 'closing', 'crowds', 'debts', 'threads', 'brief', 'sys'];
 
 let directory: string;
 beforeAll(() => {
