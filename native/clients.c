@@ -3,22 +3,15 @@
 
 #include "channel.h"
 #include "closing.h"
+#include "sys.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { MORE = 256 };
-
-int64_t knk_clients_now(void) {
-  struct timespec time;
-
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
-  return time.tv_sec * 1000LL + time.tv_nsec / 1000000;
-}
 
 bool knk_clients_open(struct clients *clients) {
   memset(clients, 0, sizeof(*clients));
@@ -79,7 +72,7 @@ int knk_clients_elsewhere(struct clients *clients, uid_t uid, int count) {
 }
 
 int knk_clients_overdue(const struct clients *clients, int milliseconds) {
-  const int64_t now = knk_clients_now();
+  const int64_t now = knk_coarse_now();
 
   for (int fd = 0; fd < clients->room; fd++) {
     if (clients->all[fd].state != NOBODY && now - clients->all[fd].since >= milliseconds) return fd;

@@ -23,7 +23,7 @@ struct client {
   int socket;
   uint32_t isn;
   uint32_t log_level;
-  /* As knk_clients_now() has it: when it was accepted or answered. */
+  /* As knk_coarse_now() has it: when it was accepted or answered. */
   int64_t since;
 };
 
@@ -35,8 +35,6 @@ struct clients {
   struct crowds crowds;
 };
 
-/* Milliseconds; a tick of the kernel's is exact enough. */
-int64_t knk_clients_now(void);
 /* False where memory or descriptors are out. */
 bool knk_clients_open(struct clients *clients);
 /* NULL where it is nobody; valid until the next one is admitted. */

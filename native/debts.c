@@ -1,9 +1,10 @@
 #define _GNU_SOURCE
 #include "debts.h"
 
+#include "sys.h"
+
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
 
 /* Users with debts at a time; beyond that, the one who owes least is forgotten. */
 enum { MOST_DEBTORS = 64 };
@@ -19,15 +20,8 @@ struct debtor {
 
 static struct debtor debtors[MOST_DEBTORS];
 
-static int64_t now(void) {
-  struct timespec time;
-
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
-  return time.tv_sec * 1000LL + time.tv_nsec / 1000000;
-}
-
 static int64_t owed(const struct debtor *debtor) {
-  int64_t left = debtor->owed - (now() - debtor->since) * FORGIVEN;
+  int64_t left = debtor->owed - (knk_coarse_now() - debtor->since) * FORGIVEN;
 
   return left > 0 ? left : 0;
 }
@@ -47,7 +41,7 @@ void knk_debts_charge(uid_t uid, int64_t microseconds) {
     for (struct debtor *one = debtors; one < debtors + MOST_DEBTORS; one++)
       if (owed(one) < owed(debtor)) debtor = one;
   }
-  *debtor = (struct debtor){uid, before + microseconds, now()};
+  *debtor = (struct debtor){uid, before + microseconds, knk_coarse_now()};
 }
 
 bool knk_debts_exceeded(uid_t uid) {

@@ -108,7 +108,7 @@ static bool answer(struct prompt *prompt, const struct knk_datagram *datagram, s
 
   client.socket = datagram->descriptors[0];
   if (!arm(prompt, message, &client, left)) return false;
-  client.since = knk_clients_now();
+  client.since = knk_coarse_now();
   *knk_client(&prompt->clients, left->client) = client;
   prompt->answered++;
   /* A secret is in it. */
@@ -118,7 +118,7 @@ static bool answer(struct prompt *prompt, const struct knk_datagram *datagram, s
 
 /* -EAGAIN where nobody waits; else as knk_prompt_accept. */
 static int accept_one(struct prompt *prompt, int listener, int most, struct knk_datagram *datagram, struct knk_left *left) {
-  struct client client = {.state = SILENT, .since = knk_clients_now()};
+  struct client client = {.state = SILENT, .since = knk_coarse_now()};
 
   int fd = knk_accept(listener, &client.identity);
   if (fd < 0) return fd;

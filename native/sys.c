@@ -16,6 +16,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* linux/tcp.h and netinet/tcp.h exclude each other; these two are only in the former. */
@@ -90,6 +91,13 @@ int knk_peek(int fd, void *bytes, int length) {
 }
 
 int knk_socket(int family, int type, int protocol) { return or_errno(socket(family, type | SOCK_CLOEXEC, protocol)); }
+
+int64_t knk_coarse_now(void) {
+  struct timespec time;
+
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+  return time.tv_sec * 1000LL + time.tv_nsec / 1000000;
+}
 
 int knk_close(int fd) {
   knk_handed_back(fd);

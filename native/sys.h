@@ -38,6 +38,8 @@ int knk_drops_all(int fd);
 int knk_peek(int fd, void *bytes, int length);
 int knk_socket(int family, int type, int protocol);
 /* Of what was not handed over, or is known to be a TCP socket. */
+/* CLOCK_MONOTONIC in milliseconds; a tick of the kernel's is exact enough. */
+int64_t knk_coarse_now(void);
 int knk_close(int fd);
 /* 1, and nothing done, for a TCP socket with SO_LINGER: its last close() blocks. */
 int knk_close_unless_lingering(int fd);

@@ -237,6 +237,22 @@ CASE(level_before, "epoll, level-triggered, registered before connect")
     exchange(fd);
 }
 
+// A thread that has had its time to begin to wait.
+static pthread_t elsewhere(void *(*wait)(void *), int *fd, useconds_t microseconds)
+{
+    pthread_t thread;
+    pthread_create(&thread, NULL, wait, fd);
+    usleep(microseconds);
+    return thread;
+}
+
+static long came_of(pthread_t thread)
+{
+    void *result;
+    pthread_join(thread, &result);
+    return (long)result;
+}
+
 static void *wait_elsewhere(void *waiting)
 {
     struct epoll_event event = {0};
@@ -247,20 +263,16 @@ static void *wait_elsewhere(void *waiting)
 static void from_thread(unsigned int events)
 {
     int waiting = epoll_create1(0), fd = tcp(SOCK_NONBLOCK);
-    pthread_t thread;
-    void *seen;
     add(waiting, fd, events);
     next(waiting, 0);
     // Level-triggered, a socket that is not connecting yet is ready for ever: it is added when it is.
     if (!(events & EPOLLET))
         epoll_ctl(waiting, EPOLL_CTL_DEL, fd, NULL);
-    pthread_create(&thread, NULL, wait_elsewhere, &waiting);
-    usleep(50000);
+    pthread_t thread = elsewhere(wait_elsewhere, &waiting, 50000);
     connect_to(fd, SERVER, ECHO);
     if (!(events & EPOLLET))
         add(waiting, fd, events);
-    pthread_join(thread, &seen);
-    say_events("the thread saw", (unsigned int)(long)seen);
+    say_events("the thread saw", (unsigned int)came_of(thread));
     exchange(fd);
 }
 
@@ -284,13 +296,9 @@ static void *poll_elsewhere(void *fd)
 CASE(other_thread_poll, "one thread polls for the answer while another writes the request")
 {
     int fd = connected_to(ECHO, 0);
-    pthread_t thread;
-    void *seen;
-    pthread_create(&thread, NULL, poll_elsewhere, &fd);
-    usleep(50000);
+    pthread_t thread = elsewhere(poll_elsewhere, &fd, 50000);
     put(fd, request, REQUEST);
-    pthread_join(thread, &seen);
-    say_events("the thread saw", (unsigned int)(long)seen);
+    say_events("the thread saw", (unsigned int)came_of(thread));
     say_got(fd, REQUEST);
 }
 
@@ -302,13 +310,9 @@ static void *select_elsewhere(void *fd)
 CASE(other_thread_select, "one thread selects for the answer while another writes the request")
 {
     int fd = connected_to(ECHO, 0);
-    pthread_t thread;
-    void *seen;
-    pthread_create(&thread, NULL, select_elsewhere, &fd);
-    usleep(50000);
+    pthread_t thread = elsewhere(select_elsewhere, &fd, 50000);
     put(fd, request, REQUEST);
-    pthread_join(thread, &seen);
-    say_events("the thread saw", (unsigned int)(long)seen);
+    say_events("the thread saw", (unsigned int)came_of(thread));
     say_got(fd, REQUEST);
 }
 
@@ -321,25 +325,17 @@ static void *read_elsewhere(void *fd)
 CASE(other_thread_reads, "one thread blocks in recv while another writes the request")
 {
     int fd = connected_to(ECHO, 0);
-    pthread_t thread;
-    void *got;
-    pthread_create(&thread, NULL, read_elsewhere, &fd);
-    usleep(50000);
+    pthread_t thread = elsewhere(read_elsewhere, &fd, 50000);
     put(fd, request, REQUEST);
-    pthread_join(thread, &got);
-    printf("the thread got %ld bytes\n", (long)got);
+    printf("the thread got %ld bytes\n", came_of(thread));
 }
 
 CASE(reader_is_told, "one thread blocks in recv, and another ends that by shutdown")
 {
     int fd = connected_to(ECHO, 0);
-    pthread_t thread;
-    void *got;
-    pthread_create(&thread, NULL, read_elsewhere, &fd);
-    usleep(2500000);
+    pthread_t thread = elsewhere(read_elsewhere, &fd, 2500000);
     SAY(shutdown(fd, SHUT_RDWR));
-    pthread_join(thread, &got);
-    printf("the thread got %ld bytes\n", (long)got);
+    printf("the thread got %ld bytes\n", came_of(thread));
 }
 
 CASE(nothing_to_wait_for, "empty and NULL sets with a connect under way: a mere sleep")

@@ -7,7 +7,7 @@ import type { Inheritance } from './takeover.ts';
 import type { Ways } from './ways.ts';
 
 const ENOBUFS = 105;
-/** To take filters away may take a tenth of a second for each interface. Milliseconds. */
+/** To take filters away waits for two grace periods of RCU at each interface, of which there may be hundreds. Milliseconds. */
 const SHARED_WITHIN = 30_000;
 
 /** Who starts or removes filters has the lock for itself as long as that takes. */
