@@ -2,19 +2,22 @@
 connect message on standard input, as hex.
 
 Nobody reads what they have sent, so that their last close, the control process's, takes as long as they linger. Prints, as
-JSON, how many were refused, how many were not answered, and how many turned away; says so. On SIGUSR1 it goes on,
-with connections that bring many descriptors at once, until these are hung up, says so, and waits to be ended.
+JSON, how many were refused, how many were not answered, how many turned away, and how many were closed by the control
+process before us; says so. On SIGUSR1 it goes on, with connections that bring many descriptors at once, until these are
+hung up, says so, and waits to be ended.
 """
 
 import array
+import faulthandler
 import json
 import os
 import resource
 import select
 import signal
 import socket
-import struct
 import sys
+
+import lingerers
 
 path, user = sys.argv[1:]
 message = bytes.fromhex(sys.stdin.readline())
@@ -24,43 +27,27 @@ SOCKETS = 1200
 LINGER, PATIENCE, SOON = 300, 20, 0.01
 CROWDS, DATAGRAMS, COPIES = 5, 10, 200
 
-signal.alarm(200)
+faulthandler.dump_traceback_later(200, exit=True)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 # As many may be on their way.
 limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 os.setresuid(int(user), int(user), int(user))
-reader = socket.socket()
-reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-reader.bind(("127.0.0.1", 0))
-reader.listen(2 * SOCKETS)
-
-
-def lingering():
-    some = socket.socket()
-    some.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
-    some.connect(reader.getsockname())
-    some.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER))
-    some.setblocking(False)
-    try:
-        while True:
-            some.send(bytes(65536))
-    except BlockingIOError:
-        return some
-
-
-outcomes = {"refused": 0, "silent": 0, "away": 0}
+reader = lingerers.reader(backlog=2 * SOCKETS, buffer=2048)
+outcomes = {"refused": 0, "silent": 0, "away": 0, "ours": 0}
 clients = []
 for _ in range(SOCKETS):
     client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     client.connect(path)
-    with lingering() as some:
-        try:
-            client.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [some.fileno()]))])
-        except (BrokenPipeError, ConnectionResetError):
-            outcomes["away"] += 1
-            some.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
-            continue
+    some = lingerers.lingering(reader, LINGER)
+    try:
+        client.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [some.fileno()]))])
+    except (BrokenPipeError, ConnectionResetError):
+        outcomes["away"] += 1
+        lingerers.reset(some)
+        continue
+    if not lingerers.closed_first(some):
+        outcomes["ours"] += 1
     first = not outcomes["silent"]
     if not select.select([client], [], [], PATIENCE if first and outcomes["refused"] < 400 else SOON)[0]:
         outcomes["silent"] += 1
