@@ -11,6 +11,7 @@
 
 /* RFC 9293 section 3.7.1. */
 enum { DEFAULT_MSS = 536 };
+enum { TRIES = 16 };
 
 int knk_read_forgotten(char *failed, int fd, struct knk_forgotten *forgotten) {
   TRY(GET(IPPROTO_TCP, TCP_MAXSEG, &forgotten->max_segment));
@@ -32,12 +33,30 @@ static int restore_forgotten(char *failed, int fd, const struct knk_forgotten *b
   return 0;
 }
 
+/* Whether the connect was interrupted before the kernel began with it: a supervisor (seccomp) is asked first. */
+static int is_yet_to_begin(char *failed, int fd) {
+  uint32_t state;
+  int connect;
+
+  TRY(knk_tcp_state(failed, fd, &state));
+  TRY(GET(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &connect));
+  return state == TCP_CLOSE && connect;
+}
+
 int knk_delay_connect(char *failed, int fd, const void *peer, uint32_t peer_size) {
+  int result;
+
   TRY(SET(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
   TRY(SET(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1));
+  for (int tries = 1;; tries++) {
+    result = knk_connect_briefly(fd, peer, (int)peer_size);
+    if (result != -EINTR || tries == TRIES) break;
+    int yet = is_yet_to_begin(failed, fd);
+    TRY(yet);
+    if (!yet) break;
+  }
   /* The application can take the option back at any moment. Its connect is then under way, which whoever is answered with
    * this error must not believe. */
-  int result = knk_connect_briefly(fd, peer, (int)peer_size);
   if (result == -EINTR || result == -EINPROGRESS) return KNK_NOT_DELAYED;
   TRY(knk_failing(failed, "connect", result));
 

@@ -5,8 +5,9 @@
  * calls go on to the real kernel. It computes no token and checks none: what is to be seen is who asks for what, when.
  * With -u the kernel has no patch: 26 can't be set (ENOPROTOOPT).
  *
- * LOG gets one JSON object a line, in which NAME tells who called, for each setsockopt(IPPROTO_TCP), connect and listen of a TCP socket, and each bpf. The
- * call waits until its line is written, and several stand-ins may share one log: its lines stand in the order of events.
+ * LOG gets one JSON object a line, in which NAME tells who called, for each setsockopt(IPPROTO_TCP), connect and listen of
+ * a TCP socket, and each bpf. The call waits until its line is written, and several stand-ins may share one log: its lines
+ * stand in the order of events.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -42,6 +43,8 @@
 
 enum { TCP_STEALTH = 26, TCP_STEALTH_INTEGRITY = 27, TCP_STEALTH_INTEGRITY_LEN = 28 };
 enum { SECRET_BYTES = 64, LONGEST = 65535, MOST_SOCKETS = 1024 };
+/* Before a call is heard: supervisors are slower than the kernel. */
+enum { LATENCY_US = 700 };
 
 /* What the patch keeps with a socket. */
 static struct stealth {
@@ -219,6 +222,7 @@ static void answer(int listener)
     struct seccomp_notif notification = {0};
     struct seccomp_notif_resp response = {0};
     /* ENOENT: the caller was interrupted before it could be heard. */
+    usleep(LATENCY_US);
     if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &notification) < 0) {
         if (errno == ENOENT || errno == EINTR)
             return;
