@@ -1,7 +1,10 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Limits } from '../../ts/control/admission.ts';
 import { Reading } from '../../ts/control/reading.ts';
@@ -10,10 +13,13 @@ import type { Verdict } from '../../ts/control/verdict.ts';
 import { decode, encode, MAX_MESSAGE_SIZE, type Message } from '../../ts/spec/codec.ts';
 import * as channel from '../../ts/sys/channel.ts';
 import { Prompt } from '../../ts/sys/prompt.ts';
+import { PYTHON } from '../lab/program.ts';
 import { PaperEngine } from './paperEngine.ts';
 import { sockaddrOf } from './sockaddrs.ts';
 
 /** What clients may do to the control process. */
+
+const GONE = fileURLToPath(new URL('gone.py', import.meta.url));
 
 let scratch: string;
 let path: string;
@@ -51,7 +57,7 @@ const openDescriptors = () => readdirSync('/proc/self/fd').length;
 
 /** Waits until `condition` holds, with the event loop running meanwhile. */
 async function until(condition: () => boolean): Promise<void> {
-  for (let look = 0; look < 500; look++) {
+  for (let look = 0; look < 4000; look++) {
     if (condition()) return;
     await sleep(5);
   }
@@ -183,6 +189,26 @@ describe('one user', () => {
     for (const client of waiting) expect((await answer(client)).action).toBe(1);
     for (const client of [...waiting, ...away]) channel.close(client);
     await isServing();
+  });
+
+  it('has the next one let in when the socket of one that is gone is closed at last', async () => {
+    serveAnew({ ...limits, perUser: 1 });
+    const gone = spawn(PYTHON, ['-B', GONE, path], { stdio: ['pipe', 'pipe', 'inherit'] });
+    gone.stdin.end(`${Buffer.from(encode(connectWith('fine'))).toString('hex')}\n`);
+    const waiting = await (async () => {
+      try {
+        await once(gone.stdout, 'data');
+        await until(() => channel.releasing(process.getuid?.() ?? -1) === 1);
+        const client = request();
+        await sleep(1000);
+        expect(channel.receive(client, Buffer.alloc(MAX_MESSAGE_SIZE))).toBeUndefined();
+        return client;
+      } finally {
+        gone.kill();
+      }
+    })();
+    expect((await answer(waiting)).action).toBe(1);
+    channel.close(waiting);
   });
 
   it('has no more of them where some could be answered promptly', async () => {

@@ -22,8 +22,6 @@ interface Inside {
   readonly perUser: number;
   /** Somebody comes in. What he brings along is not there any more once this has returned. */
   readonly enter: (left: Left) => void;
-  /** Called now and then. */
-  readonly looked: () => void;
 }
 
 /** Where clients come in: those that are not answered promptly, wherever the engine does that, and all of them elsewhere. */
@@ -39,7 +37,7 @@ export class Door {
   #looking: NodeJS.Timeout | undefined;
 
   /** `listener` is a listening channel descriptor; the door owns it from here on. */
-  constructor(listener: number, around: Surroundings, { perUser, enter, looked }: Inside) {
+  constructor(listener: number, around: Surroundings, { perUser, enter }: Inside) {
     this.#listener = listener;
     this.#around = around;
     this.#perUser = perUser;
@@ -53,10 +51,7 @@ export class Door {
       ignore();
       unwatch();
     };
-    this.#looking = setInterval(() => {
-      this.#look(prompt);
-      looked();
-    }, LOOK_EVERY).unref();
+    this.#looking = setInterval(() => this.#look(prompt), LOOK_EVERY).unref();
   }
 
   close(): void {

@@ -14,6 +14,9 @@ import { refuse } from './verdict.ts';
 /** How often the engine looks at what the kernel does not tell of. Milliseconds. */
 const FOLLOW_EVERY = 5000;
 
+/** How often those who wait for their turn are thought of: a client elsewhere, or whose socket is closed at last, tells nobody. Milliseconds. */
+const ADMIT_EVERY = 500;
+
 /** Where JavaScript has all clients: who is gone, but whose socket is not closed yet, counts there, too. */
 const UNANSWERED: Elsewhere = { clients: channel.releasing, elsewhere: () => {} };
 
@@ -43,6 +46,7 @@ export class ControlServer {
   readonly #limits: Limits;
   readonly #admission: Admission<Left>;
   readonly #sweeper: NodeJS.Timeout;
+  readonly #admitting: NodeJS.Timeout;
   readonly #door: Door;
   readonly #following: NodeJS.Timeout;
   /** Why the interfaces could not be followed when it was tried last. */
@@ -61,14 +65,15 @@ export class ControlServer {
     this.#door = new Door(listener, around, {
       perUser: limits.perUser,
       enter: (left) => this.#enter(left),
-      looked: () => {
-        for (const left of this.#admission.admit()) this.#begin(left);
-      },
     });
+    this.#admitting = setInterval(() => {
+      for (const left of this.#admission.admit()) this.#begin(left);
+    }, ADMIT_EVERY).unref();
   }
 
   close(): void {
     clearInterval(this.#sweeper);
+    clearInterval(this.#admitting);
     clearInterval(this.#following);
     this.#door.close();
     this.#unfollow?.();
