@@ -191,8 +191,6 @@ export async function serve(options: ControlOptions): Promise<void> {
     engine.close();
     throw error;
   }
-  notify('READY=1');
-  say('info', `ready on ${options.socket} (engine ${engine.name})`);
   const stop = () => {
     notify('STOPPING=1');
     server.close();
@@ -206,4 +204,7 @@ export async function serve(options: ControlOptions): Promise<void> {
   if (secrets !== undefined) process.on('SIGHUP', secrets.look);
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  // Last: whoever hears of it may send a signal at once.
+  notify('READY=1');
+  say('info', `ready on ${options.socket} (engine ${engine.name})`);
 }
