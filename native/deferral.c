@@ -11,7 +11,7 @@
 
 /* RFC 9293 section 3.7.1. */
 enum { DEFAULT_MSS = 536 };
-enum { TRIES = 16 };
+enum { TRIES = 100 };
 
 int knk_read_forgotten(char *failed, int fd, struct knk_forgotten *forgotten) {
   TRY(GET(IPPROTO_TCP, TCP_MAXSEG, &forgotten->max_segment));
