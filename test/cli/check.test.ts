@@ -46,7 +46,7 @@ interface Setting {
 /** Checks from the client; the exit status, what was said, and the JSON of it. */
 async function check(args: readonly string[], { env = {}, before = [] }: Setting = {}) {
   const ours = { KNOCK_SECRET: SECRET, KNOCK_CONTROL: stealth.controls.client.socket };
-  const command = [...before, process.execPath, KNOCKIFY, 'check', '--timeout', '2', ...args];
+  const command = [...before, process.execPath, KNOCKIFY, 'check', '--timeout', '10', ...args];
   const { status, stdout, stderr } = await run(stealth.client, command, { env: { ...ours, ...env } });
   return { status, stdout, stderr };
 }
@@ -110,7 +110,7 @@ describe('a port', () => {
   test('that is hidden behind a firewall that drops its refusals', async () => {
     const end = nft(dropped(`tcp sport ${HIDDEN} tcp flags rst`));
     try {
-      const report = await found(HIDDEN, ['--timeout', '1']);
+      const report = await found(HIDDEN, ['--timeout', '3']);
       expect(report).toMatchObject({ plain: 'filtered', stealth: 'open', hidden: true, exit: 0 });
       expect(report).toHaveProperty('advice.0', expect.stringContaining('A closed port would refuse'));
     } finally {

@@ -1,11 +1,11 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { commandLine } from '../../ts/cli/commands.ts';
 import { folded, pageOf, painted } from '../../ts/cli/terminal.ts';
 import { KNOCKIFY, startControl } from '../lab/control.ts';
 import { inside, type Lab, openLab } from '../lab/netns.ts';
-import { run } from '../lab/program.ts';
+import { finish, type Program, run, start, untilSays } from '../lab/program.ts';
 import { ORDINARY_USER } from './ordinaryUser.ts';
 
 /** What people see on a terminal of 80 columns. */
@@ -27,15 +27,33 @@ afterAll(() => lab?.close());
 
 const commandOf = (args: readonly string[]) => [process.execPath, KNOCKIFY, ...args];
 
-/** On a terminal, by script(1); everything that was written there. */
-async function onTerminal(
+/** On a terminal, by script(1). */
+function startOnTerminal(
   args: readonly string[],
   before: readonly string[] = [],
   env: Record<string, string> = {},
-) {
+): Program {
   const words = [...before, ...commandOf(args)].map((word) => `'${word.replaceAll("'", "'\\''")}'`);
   const command = ['script', '-qec', `stty cols ${COLUMNS} rows 24; ${words.join(' ')}`, '/dev/null'];
-  const { stdout } = await run(lab.client, command, { env: { TERM: 'xterm', KNOCK_SECRET: SECRET, ...env } });
+  return start(lab.client, command, { env: { TERM: 'xterm', KNOCK_SECRET: SECRET, ...env } });
+}
+
+/** Everything that was written there. */
+async function onTerminal(...how: Parameters<typeof startOnTerminal>): Promise<string> {
+  const { stdout } = await finish(startOnTerminal(...how));
+  return stdout.replaceAll('\r\n', '\n');
+}
+
+/** The same of a command that goes on until Ctrl-C, which comes when `meanwhile` is over. */
+async function onTerminalUntil(
+  args: readonly string[],
+  meanwhile: (program: Program) => Promise<void>,
+): Promise<string> {
+  const pid = `${lab.directory}/pid`;
+  const program = startOnTerminal(args, ['sh', '-c', 'echo $$ >"$0"; exec "$@"', pid]);
+  await meanwhile(program);
+  process.kill(Number(readFileSync(pid, 'utf8')), 'SIGINT');
+  const { stdout } = await finish(program);
   return stdout.replaceAll('\r\n', '\n');
 }
 
@@ -121,7 +139,9 @@ describe('80 columns hold', () => {
   });
 
   test('what the other end of a path check says', async () => {
-    const text = await onTerminal(['check', '--listen', '7777'], ['timeout', '-s', 'INT', '4']);
+    const text = await onTerminalUntil(['check', '--listen', '7777'], (program) =>
+      untilSays(program, 'ends it'),
+    );
     expect(text).toMatch(/^open to everybody: port 7777, .*\n {2}ends it\n/);
     expect(tooLong(text)).toEqual([]);
   });
@@ -179,7 +199,7 @@ describe('what takes its time', () => {
     const text = await onTerminal(['status', '--socket', control.socket]);
     control.program.child.kill('SIGCONT');
     await control.stop();
-    expect(text).toContain('waiting for the control process (2 s)');
+    expect(text).toMatch(/waiting for the control process \(\d s\)/);
     expect(text.replaceAll(CONTROLS, '')).toMatch(/does\s+not\s+answer\s+within\s+5\s+s;\s+restart\s+it\n$/);
     expect(tooLong(text.slice(text.lastIndexOf('\r')))).toEqual([]);
   });
@@ -187,17 +207,19 @@ describe('what takes its time', () => {
   test('is an event that does not come yet, or a control process that is gone', async () => {
     const control = await startControl(lab, lab.server);
     const events = ['events', '--socket', control.socket];
-    const followed = onTerminal(events, ['timeout', '-s', 'INT', '3']);
-    await sleep(1500);
-    await control.stop();
-    expect((await followed).replaceAll(CONTROLS, '')).toBe(
+    const followed = await onTerminalUntil(events, async (program) => {
+      await untilSays(program, 'following what comes');
+      await control.stop();
+      await untilSays(program, 'has ended');
+    });
+    expect(followed.replaceAll(CONTROLS, '')).toBe(
       'following what comes to guarded listeners; Ctrl-C ends it\nthe control process has ended; waiting for the next one\n',
     );
   });
 
   test('says so after two seconds, and takes it back', async () => {
     const text = await onTerminal(['check', '192.0.2.2', '9', '--timeout', '3']);
-    expect(text).toContain(`${WAITING} (2 s)`);
+    expect(text).toMatch(new RegExp(`${WAITING} \\(\\d s\\)`));
     expect(text.slice(text.lastIndexOf(' s)')).startsWith(' s)\r\u001b[K')).toBe(true);
   });
 

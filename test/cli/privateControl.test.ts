@@ -63,7 +63,7 @@ describe('a control process for one command', () => {
   });
 
   it('survives the Ctrl-C of a command that goes on', async () => {
-    const script = 'trap "" INT; echo ready; sleep 0.5; test -S $KNOCK_CONTROL && echo there';
+    const script = 'trap "" INT; echo ready; sleep 3; test -S $KNOCK_CONTROL && echo there';
     // A session of its own, so that its process group holds nothing else.
     const program = launches.alone(['--', 'sh', '-c', script], { before: ['setsid'] });
     await untilSays(program, 'ready');

@@ -1,5 +1,6 @@
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { patient } from '../lab/slowness.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -23,5 +24,6 @@ export function runCommand(
     cwd: ROOT,
     env: { HOME: '/nonexistent', ...env },
     encoding: 'utf8',
+    timeout: patient(15_000),
   });
 }

@@ -149,14 +149,20 @@ CASE(fork_closed, "parent and child close their copies; the other goes on")
     exchange(fd);
     int other = connected_to(ECHO, 0);
     fflush(stdout);
+    int gate[2];
+    char nothing;
+    if (pipe(gate) < 0)
+        return;
     child = fork();
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        usleep(30000);
-        exchange(other);
+        close(gate[1]);
+        if (read(gate[0], &nothing, 1) == 0)
+            exchange(other);
         _exit(3);
     }
     SAY(close(other));
+    close(gate[1]);
     printf("child: %d\n", wait_child(child));
 }
 

@@ -223,8 +223,8 @@ def timeout_first():
         start = time.monotonic()
         say("recv", connection.recv, 1000)
         print("too short" if time.monotonic() - start < 0.09 else "as told")
-        say("send", connection.sendall, REQUEST)
         connection.settimeout(2)
+        say("send", connection.sendall, REQUEST)
         say("recv", connection.recv, 1000)
 
 

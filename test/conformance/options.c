@@ -219,9 +219,12 @@ CASE(port_range, "IP_LOCAL_PORT_RANGE of the program's own: the port is in it, a
     long result = setsockopt(fd, IPPROTO_IP, PORT_RANGE, &range, sizeof(range));
     connect_to(fd, SERVER, ECHO);
     exchange(fd);
-    usleep(100000);
     uint32_t found = 0;
-    getsockopt(fd, IPPROTO_IP, PORT_RANGE, &found, &size);
+    /* After a connect that succeeded, nobody waits until it is put back. */
+    for (int i = 0; i < 300 && found != range; i++) {
+        usleep(10000);
+        getsockopt(fd, IPPROTO_IP, PORT_RANGE, &found, &size);
+    }
     struct sockaddr_in local = {0};
     size = sizeof(local);
     getsockname(fd, (struct sockaddr *)&local, &size);

@@ -333,7 +333,7 @@ CASE(other_thread_reads, "one thread blocks in recv while another writes the req
 CASE(reader_is_told, "one thread blocks in recv, and another ends that by shutdown")
 {
     int fd = connected_to(ECHO, 0);
-    pthread_t thread = elsewhere(read_elsewhere, &fd, 2500000);
+    pthread_t thread = elsewhere(read_elsewhere, &fd, 3500000);
     SAY(shutdown(fd, SHUT_RDWR));
     printf("the thread got %ld bytes\n", came_of(thread));
 }

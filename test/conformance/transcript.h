@@ -35,6 +35,8 @@ enum service { ECHO, DIGEST, GREET, RESET, SLOW, HANGUP, CLOSED = 9, OWN = 10 };
 
 static const char request[] = "a request that is longer than what the token protects\n";
 enum { REQUEST = sizeof(request) - 1 };
+/* Seconds that a case may take. */
+enum { PATIENCE = 20 };
 
 static int first_port;
 
@@ -284,7 +286,7 @@ static int run_case(const char *name, const char *port, const char *from)
         return 2;
     first_port = atoi(port);
     setvbuf(stdout, NULL, _IOLBF, 0);
-    alarm(strcmp(from, "patient") == 0 ? 60 : 5); // a call that never returns is a finding, too
+    alarm(strcmp(from, "patient") == 0 ? 3 * PATIENCE : PATIENCE); // a call that never returns is a finding, too
     if (strcmp(from, "child") == 0)
         return run_in_child();
     if (strcmp(from, "handler") == 0) {

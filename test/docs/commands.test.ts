@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { commandLine } from '../../ts/cli/commands.ts';
 import type { Host } from '../lab/netns.ts';
 import { type Outcome, type Program, stop, untilListening, untilSays } from '../lab/program.ts';
+import { patient } from '../lab/slowness.ts';
 import { makeKeys, writeSshdConfig } from '../lab/sshd.ts';
 import { type Block, blocksOf, DOCUMENTS, inlineCodeOf, read } from './blocks.ts';
 import { type House, openHouse } from './house.ts';
@@ -196,7 +197,8 @@ describe('the commands', () => {
     expect((await succeed(server, once)).stdout).toMatch(/^0\.0\.0\.0:22 +sshd\[\d+\] +root +auth /m);
     const live = await house.start(server, `exec ${watch}`, 'sshd');
     const events = await house.start(server, `exec ${follow}`);
-    for (let i = 0; i < 50 && !events.stdout().includes('rejected 192.0.2.1:'); i++)
+    const deadline = Date.now() + patient(20_000);
+    while (Date.now() < deadline && !events.stdout().includes('rejected 192.0.2.1:'))
       await house.run(client, 'exec 3<>/dev/tcp/server/22');
     expect(events.stdout()).toMatch(/ rejected 192\.0\.2\.1:\d+ -> 192\.0\.2\.2:22 sshd\[\d+\]$/m);
     expect(await stop(events, 'SIGINT')).toMatchObject({ status: 0 });

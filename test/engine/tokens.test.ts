@@ -143,7 +143,7 @@ test('connection churn on one port of the application: TIME-WAIT does not distur
   // By default only loopback connections take over from TIME-WAIT, and each only after a second.
   setSysctl(lab.client, 'net.ipv4.tcp_tw_reuse', 1);
   for (let round = 0; round < 5; round++) {
-    if (round > 0) await sleep(1500);
+    if (round > 0) await sleep(2500);
     const fd = await client.app.socket(FAMILY.ipv4);
     await client.libc.setInt(fd, 'SO_REUSEADDR', 1);
     await client.libc.bind(fd, peerAt(lab.client, 'ipv4', 5555).sockaddr);

@@ -77,8 +77,10 @@ test('one of them at a time tells what guards say', async () => {
   expect(await knock('usual/alice')).toBe(true);
   await until('the event', () => follower.stdout().includes('"authorised"'));
   await stop(follower, 'SIGINT');
+  for (let told = 1; told > 0; told = (await status(first)).events.followers);
   const next = events(second);
-  for (let told = 0; told === 0; told = (await status(second)).events.followers);
+  for (let told = 0; told === 0; told = (await status(second)).events.followers)
+    expect(next.isRunning()).toBe(true);
   expect(await knock('usual/alice')).toBe(true);
   await until('the event', () => next.stdout().includes('"authorised"'));
   await stop(next, 'SIGINT');

@@ -72,7 +72,7 @@ async function finishCapture(host: Host, beyond: string, tcpdump: Program, file:
   });
   tcpdump.child.kill('SIGINT');
   if (tcpdump.isRunning()) await once(tcpdump.child, 'close');
-  return (await decode(file)).filter((packet) => packet.isTcp);
+  return (await decode(file)).filter(({ frame }) => !frame.includes(mark));
 }
 
 /** Captures what happens while `work` runs. */

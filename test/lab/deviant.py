@@ -2,7 +2,8 @@
 
 It chooses its own ISN by TCP_REPAIR, without the library and without the control process, and sends each of
 the given byte strings as a segment of its own. Timestamps must be off, so that its token is for T = 0.
-Prints what it got back as hex, or the name of the errno that ended the connection.
+Says on standard error that they are sent, then prints what it got back as hex, or the name of the errno that ended
+the connection.
 """
 
 import errno
@@ -31,6 +32,7 @@ try:
         # Time enough for the server to look at a segment before the next one is there.
         time.sleep(0.1 if number else 0)
         connection.sendall(bytes.fromhex(segment))
+    print("sent", file=sys.stderr, flush=True)
     print(connection.recv(4096).hex() or "end")
 except OSError as error:
     print(errno.errorcode.get(error.errno, "timeout" if isinstance(error, TimeoutError) else str(error)))

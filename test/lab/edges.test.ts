@@ -98,7 +98,7 @@ describe.each(KINDS.filter(({ mode }) => mode === 'integrity'))('$family, integr
           ...[PYTHON, STEPS, 'connect', stealth.server.addresses[family], String(port)],
           ...payloads.map((payload) => Buffer.from(payload).toString('hex')),
         ],
-        { knock: stealth.knock(stealth.client, 'integrity') },
+        { knock: stealth.knock(stealth.client, 'integrity'), env: { PATIENCE: '3' } },
       ),
     );
 

@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+import time
 
 import lingerers
 
@@ -25,6 +26,8 @@ message = bytes.fromhex(sys.stdin.readline())
 SOCKETS = 1200
 # Seconds.
 LINGER, PATIENCE, SOON = 300, 20, 0.01
+# Until somebody is not answered, which may be late.
+LATE = 1
 CROWDS, DATAGRAMS, COPIES = 5, 10, 200
 
 faulthandler.dump_traceback_later(200, exit=True)
@@ -36,6 +39,24 @@ os.setresuid(int(user), int(user), int(user))
 reader = lingerers.reader(backlog=2 * SOCKETS, buffer=2048)
 outcomes = {"refused": 0, "silent": 0, "away": 0, "ours": 0}
 clients = []
+
+
+def is_heard(client, seconds):
+    # Not select, whose descriptors are below 1024.
+    some = select.poll()
+    some.register(client, select.POLLIN)
+    return bool(some.poll(1000 * seconds))
+
+
+def conclude(client):
+    try:
+        answer = client.recv(65536)
+    except ConnectionResetError:
+        answer = b""
+    outcomes["refused" if answer else "away"] += 1
+    client.close()
+
+
 for _ in range(SOCKETS):
     client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     client.connect(path)
@@ -48,17 +69,16 @@ for _ in range(SOCKETS):
         continue
     if not lingerers.closed_first(some):
         outcomes["ours"] += 1
-    first = not outcomes["silent"]
-    if not select.select([client], [], [], PATIENCE if first and outcomes["refused"] < 400 else SOON)[0]:
-        outcomes["silent"] += 1
+    if is_heard(client, SOON if clients else LATE):
+        conclude(client)
+    else:
         clients.append(client)
-        continue
-    try:
-        answer = client.recv(65536)
-    except ConnectionResetError:
-        answer = b""
-    outcomes["refused" if answer else "away"] += 1
-    client.close()
+while late := [client for client in clients if is_heard(client, 0)]:
+    for client in late:
+        clients.remove(client)
+        conclude(client)
+    time.sleep(LATE)
+outcomes["silent"] = len(clients)
 print(json.dumps(outcomes), flush=True)
 print("done", flush=True)
 signal.sigwait([signal.SIGUSR1])

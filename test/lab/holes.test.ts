@@ -115,7 +115,7 @@ test('a SYN that is held back fails a connect that does not wait for it', async 
   const knock = knockEnvironment(stealth.knock(client));
   const command = [
     ...['strace', '-f', '-o', trace, '-e', 'trace=connect'],
-    ...['-e', 'inject=connect:delay_enter=2000000:when=2'],
+    ...['-e', 'inject=connect:delay_enter=6000000:when=2'],
     ...Object.entries(knock).flatMap(([name, value]) => ['-E', `${name}=${value}`]),
     ...[PYTHON, '-c', PENDING, server.addresses.ipv4, String(portOf('ipv4', 'auth'))],
   ];

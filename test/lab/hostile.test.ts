@@ -6,6 +6,7 @@ import { anyMessage, spoilt } from '../fuzz/inputs.ts';
 import { PAGE, startLighttpd, urlOf } from './lighttpd.ts';
 import { PYTHON, REPOSITORY, run, until } from './program.ts';
 import { scaled } from './scale.ts';
+import { patient } from './slowness.ts';
 import { openStealthLab, portOf, type StealthLab } from './stealthlab.ts';
 
 /** Clients of the control process that say and hand over what they like. */
@@ -48,7 +49,7 @@ function openIn(pid: number): number {
   return descriptorsOf(pid).filter((what) => !/^anon_inode:b(pf|tf)/.test(what)).length;
 }
 
-test('sockets that take a minute to close keep nobody waiting', { timeout: 300_000 }, async () => {
+test('sockets that take a minute to close keep nobody waiting', { timeout: patient(150_000) }, async () => {
   const { client, controls } = stealth;
   const { pid } = controls.client.program;
   const before = openIn(pid);
@@ -57,7 +58,7 @@ test('sockets that take a minute to close keep nobody waiting', { timeout: 300_0
   const rc = { rc_path: new Uint8Array(), rc_error: 0 };
   const message = encode({ kind: 'connect', settings, ...rc, peer, peer_size: 16 });
   const input = `${Buffer.from(message).toString('hex')}\n`;
-  const result = await run(client, [PYTHON, LINGERING, controls.client.socket], { input, timeout: 280_000 });
+  const result = await run(client, [PYTHON, LINGERING, controls.client.socket], { input, timeout: 140_000 });
   expect(result).toMatchObject({ status: 0, stderr: '' });
   // Its end resets their connections.
   await until('all descriptors to be closed', () => openIn(pid) <= before);

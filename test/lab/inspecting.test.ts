@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { PYTHON, REPOSITORY, run, start, untilListening } from './program.ts';
+import { PYTHON, REPOSITORY, run, start, untilSays } from './program.ts';
 import { openStealthLab, type StealthLab } from './stealthlab.ts';
 
 /**
@@ -23,7 +23,8 @@ beforeAll(async () => {
       knock,
       env: { KNOCK_TIMEOUT: '1' },
     });
-    await untilListening(serving, portOf(length));
+    // Listening alone is before the library's report.
+    await untilSays(serving, 'serving');
   }
   process.kill(controls.server.program.pid, 'SIGSTOP');
 });

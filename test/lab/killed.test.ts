@@ -11,7 +11,18 @@ import { PAGE, startLighttpd, urlOf } from './lighttpd.ts';
 import { type Lab, openLab, setSysctl } from './netns.ts';
 import { scan } from './nmap.ts';
 import { syns } from './packets.ts';
-import { type Knock, listeningPorts, PYTHON, REPOSITORY, run, start, stop, until } from './program.ts';
+import {
+  type Knock,
+  listeningPorts,
+  PYTHON,
+  REPOSITORY,
+  run,
+  start,
+  stop,
+  until,
+  untilSays,
+} from './program.ts';
+import { patient } from './slowness.ts';
 import { MODES, type Mode, PROTECTED_LENGTH, SECRET } from './stealthlab.ts';
 import { firstSegmentAfter, takeApart } from './syn.ts';
 
@@ -30,7 +41,7 @@ const CALLS = ['setsockopt', 'getsockopt', 'bpf', 'connect', 'sendmsg', 'recvmsg
 const TOO_MANY = 80;
 const ONE_LINE = /^knockify: [^\n]+\n$/;
 /** Each of these starts some dozens of control processes. */
-const PATIENCE = 180_000;
+const PATIENCE = patient(180_000);
 
 let lab: Lab;
 let serverControl: Control;
@@ -157,7 +168,12 @@ describe.each(MODES)('a listener, %s', (mode) => {
 describe('a guard outlives its control process', () => {
   test('and keeps the port closed to everybody else', async () => {
     const control = await startControl(lab, lab.server);
-    const server = await startLighttpd(lab, { family: 'ipv4', port: 8450, knock: knockOf(control, 'auth') });
+    const { ipv4 } = lab.server.addresses;
+    const server = start(lab.server, [PYTHON, STEPS, 'listen', ipv4, '8450'], {
+      knock: knockOf(control, 'auth'),
+    });
+    // It does once its listen() is over.
+    await untilSays(server, 'ok');
     control.program.child.kill('SIGKILL');
     await control.program.ended;
     const verdicts = await scan(lab.client, '-sS', lab.server.addresses.ipv4, [8450, 8451]);
@@ -169,7 +185,8 @@ describe('a guard outlives its control process', () => {
     await ending.stop();
     const [after] = await scan(lab.client, '-sS', lab.server.addresses.ipv4, [8450]);
     expect(after).toMatchObject({ state: 'closed', reason: 'reset' });
-    await stop(server.program);
+    expect(server.isRunning()).toBe(true);
+    await stop(server);
   });
 
   test.each(['getsockopt', 'sendmsg', 'recvmsg'])(

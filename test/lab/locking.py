@@ -26,7 +26,7 @@ import time
 path, file, user, kind = sys.argv[1:]
 connect, listen, accepted = [bytes.fromhex(sys.stdin.readline()) for _ in range(3)]
 
-ATTEMPTS, BRIEF_ATTEMPTS = 6, 3000
+ATTEMPTS, BRIEF_ATTEMPTS, TRIES = 6, 3000, 20
 IP_OPTIONS, OPTIONS_SIZE = 4, 8
 TCP_FASTOPEN_CONNECT, TCP_REPAIR = 30, 19
 TCP_CLOSE = 7
@@ -115,6 +115,16 @@ def attempt(some):
     return ask(connect, some)
 
 
+def answered():
+    """A socket, and what was answered for it. Midway, the control process may be done before the lock is held."""
+    for _ in range(TRIES if kind == "midway" else 1):
+        some = bound() if kind in ("listen", "listener") else socket.socket()
+        answer = heard(attempt(some))
+        if answer != f"action {PROCEED}":
+            break
+    return some, answer
+
+
 def refused_after():
     for place in range(BRIEF_ATTEMPTS):
         with socket.socket() as some:
@@ -145,9 +155,11 @@ if kind == "briefly":
     print(refused_after(), flush=True)
     print("answered", flush=True)
     signal.pause()
-sockets = [bound() if kind in ("listen", "listener") else socket.socket() for _ in range(1 if kind in ("free", "midway") else ATTEMPTS)]
-for some in sockets:
-    print(heard(attempt(some)), flush=True)
+sockets = []
+for _ in range(1 if kind in ("free", "midway") else ATTEMPTS):
+    some, answer = answered()
+    sockets.append(some)
+    print(answer, flush=True)
 print("answered", flush=True)
 for holder in holders:
     holder.join()

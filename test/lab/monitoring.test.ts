@@ -4,7 +4,7 @@ import type { FollowedEvent, ListenerStatus, VerdictEvent } from '../../ts/spec/
 import { sayTo, startAcceptor } from './acceptor.ts';
 import { type Control, KNOCKIFY, startControl, statusOf } from './control.ts';
 import { inside, type Lab, openLab } from './netns.ts';
-import { type Probe, sendProbes, startFlood } from './probes.ts';
+import { type Probe, sendAll, sendProbes, startFlood } from './probes.ts';
 import { type Knock, type Program, PYTHON, run, start, stop, until } from './program.ts';
 import { SECRET } from './stealthlab.ts';
 
@@ -214,7 +214,8 @@ test('listeners, counts and followers outlive the control process', async () => 
   const before = await listener();
   control.program.child.kill('SIGKILL');
   await control.program.ended;
-  await sendProbes(lab, [wrong(1)]);
+  // Without a capture, which takes its time: the guards go on to record for some seconds only.
+  await sendAll(lab, [wrong(1)]);
   control = await startControl(lab, lab.server, { socket: control.socket, arguments: ['--mode', '0666'] });
   const after = await listener();
   const { last } = after;

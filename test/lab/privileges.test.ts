@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ListenerStatus } from '../../ts/spec/status.ts';
@@ -191,6 +192,8 @@ describe.each(MODES)('%s', (mode) => {
       knock: knock(socket, mode, secret),
     });
     for (let turn = 0; turn < 5; turn++) expect(await exchange(mode, secret)).toBe(REQUEST);
+    // Once it has heard that the last client is gone.
+    for (let look = 0; look < 20 && (await copies()) > 0; look++) await sleep(100);
     expect(await copies()).toBe(0);
     await stop(server);
   });

@@ -30,8 +30,8 @@ const SCRIPT = fileURLToPath(new URL('probe.py', import.meta.url));
 /** Between two probes, where order is to tell whose an answer is. Seconds. */
 const PAUSE = 0.003;
 
-/** Sends the probes in order, one after the other. */
-async function sendAll(lab: Lab, probes: readonly Probe[], pause: number): Promise<void> {
+/** Sends the probes in order, one after the other, with so many seconds in between. */
+export async function sendAll(lab: Lab, probes: readonly Probe[], pause = PAUSE): Promise<void> {
   const input = probes.map((probe) =>
     JSON.stringify({
       source: lab.client.addresses[probe.family],
@@ -45,7 +45,7 @@ async function sendAll(lab: Lab, probes: readonly Probe[], pause: number): Promi
 
 /** Sends the probes and returns everything that was on the client's wire meanwhile. */
 export async function sendProbes(lab: Lab, probes: readonly Probe[]): Promise<Packet[]> {
-  const { packets } = await capturing(lab, () => sendAll(lab, probes, PAUSE));
+  const { packets } = await capturing(lab, () => sendAll(lab, probes));
   return packets;
 }
 
@@ -68,9 +68,7 @@ export async function startFlood(lab: Lab, probes: readonly Probe[]): Promise<Pr
     JSON.stringify({ destination: lab.server.addresses[probe.family], ...probe }),
   );
   const command = [PYTHON, '-u', FLOOD, lab.client.device, lab.client.mac, lab.server.mac];
-  // It imports probe.py, and is to leave nothing beside it.
-  const env = { PYTHONDONTWRITEBYTECODE: '1' };
-  const flood = start(lab.client, command, { input: input.join('\n'), env });
+  const flood = start(lab.client, command, { input: input.join('\n') });
   await untilSays(flood, 'flooding');
   return flood;
 }

@@ -63,7 +63,13 @@ export function knockEnvironment(knock: Knock): Record<string, string> {
 }
 
 /** What a program started by a test sees; nothing of the tester's own set-up decides a result. */
-const PLAIN_ENVIRONMENT = { PATH: process.env.PATH ?? '', HOME: '/nonexistent', LC_ALL: 'C.UTF-8' };
+const PLAIN_ENVIRONMENT = {
+  PATH: process.env.PATH ?? '',
+  HOME: '/nonexistent',
+  LC_ALL: 'C.UTF-8',
+  // What imports its neighbour leaves nothing beside it.
+  PYTHONDONTWRITEBYTECODE: '1',
+};
 
 /** Starts a program in a namespace. The library is named by `env`, so that `ip` itself does not run under it. */
 export function start(host: Host, command: readonly string[], options: ProgramOptions = {}): Program {

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { destinationOf } from '../../ts/stealth/destination.ts';
@@ -9,6 +8,7 @@ import { capturing } from './capture.ts';
 import { setSysctl } from './netns.ts';
 import { type Packet, shape, syns } from './packets.ts';
 import {
+  finish,
   type Outcome,
   type Program,
   PYTHON,
@@ -17,6 +17,7 @@ import {
   start,
   until,
   untilListening,
+  untilSays,
 } from './program.ts';
 import { KINDS, openStealthLab, PROTECTED_LENGTH, SECRET, type StealthLab } from './stealthlab.ts';
 
@@ -145,7 +146,7 @@ describe.each(KINDS.filter(({ mode }) => mode === 'integrity'))('$family, integr
     });
 
     /** Promises the beginning of PAYLOAD, and sends `segments`. */
-    function deviate(segments: readonly Buffer[]): Promise<Outcome> {
+    function startDeviant(segments: readonly Buffer[]): Program {
       const secret = padSecret(Buffer.from(SECRET));
       const { isn } = computeToken({
         secret,
@@ -154,8 +155,9 @@ describe.each(KINDS.filter(({ mode }) => mode === 'integrity'))('$family, integr
         integrityHash: integrityHash(secret, PAYLOAD.subarray(0, PROTECTED_LENGTH)),
       });
       const hex = segments.map((segment) => segment.toString('hex'));
-      return run(stealth.client, [PYTHON, DEVIANT, address(), String(port), String(isn), ...hex]);
+      return start(stealth.client, [PYTHON, DEVIANT, address(), String(port), String(isn), ...hex]);
     }
+    const deviate = (segments: readonly Buffer[]) => finish(startDeviant(segments));
 
     test('that keeps its promise is served', async () => {
       expect(await deviate([PAYLOAD])).toMatchObject({ status: 0, stdout: `${PAYLOAD.toString('hex')}\n` });
@@ -191,10 +193,10 @@ describe.each(KINDS.filter(({ mode }) => mode === 'integrity'))('$family, integr
     async function deviateWhileBusy(segments: readonly Buffer[]): Promise<Outcome> {
       const busy = servers.get(port)?.child;
       busy?.kill('SIGSTOP');
-      const outcome = deviate(segments);
-      await sleep(600);
+      const deviant = startDeviant(segments);
+      await untilSays(deviant, 'sent\n');
       busy?.kill('SIGCONT');
-      return outcome;
+      return finish(deviant);
     }
 
     test('that sends a short first segment to a busy server is reset', async () => {

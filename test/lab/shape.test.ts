@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { capturing } from './capture.ts';
 import { PAGE, startLighttpd, urlOf } from './lighttpd.ts';
-import type { Family } from './netns.ts';
+import { type Family, inside } from './netns.ts';
 import { type Packet, shape, syns } from './packets.ts';
-import { type Knock, run } from './program.ts';
+import { type Knock, run, until } from './program.ts';
 import { FAMILIES, KINDS, openStealthLab, type StealthLab } from './stealthlab.ts';
 
 /** A stealth connection has the packets of a plain one, and its SYN the header of a plain one. */
@@ -26,9 +26,17 @@ afterAll(() => stealth?.close());
 
 /** Everything on the wire while curl gets the page: not only TCP. */
 async function fetchPage(family: Family, port: number, knock?: Knock): Promise<Packet[]> {
+  const { client, server } = stealth;
+  // All but listening and TIME-WAIT.
+  const open = () => inside(server, ['ss', '-Htn', 'sport', '=', `:${port}`]);
   const { result, packets } = await capturing(
     stealth.lab,
-    () => run(stealth.client, ['curl', '-sS', '-m', '8', urlOf(stealth.server, family, port)], { knock }),
+    async () => {
+      const outcome = await run(client, ['curl', '-sS', '-m', '8', urlOf(server, family, port)], { knock });
+      // The server may close later than curl ends.
+      await until('the connection to be over', () => open() === '');
+      return outcome;
+    },
     // Multicast reports are the interface's, whoever talks.
     { filter: '(ip or ip6) and not ip6 multicast' },
   );

@@ -1,17 +1,18 @@
 import { existsSync, readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { capturing } from './capture.ts';
 import { type Control, controlCommand, startControl } from './control.ts';
 import { afflict } from './doom.ts';
 import { filtersOn } from './filters.ts';
 import { type Host, inside, type Lab, openLab } from './netns.ts';
-import { type Knock, PYTHON, run, start, stop, until, untilSays } from './program.ts';
+import { finish, type Knock, PYTHON, run, start, stop, until, untilSays } from './program.ts';
 import { SECRET } from './stealthlab.ts';
 
 /** Descriptors, memory and disk space run out: clear errors, nothing plain on the wire, and all is well afterwards. */
 
 const PORT = 8620;
-/** Makes one call with so many descriptors left, and says what came of it. */
+/** Makes one call with so many descriptors left, and says so, and what came of it. */
 const ATTEMPT = `
 import errno, resource, socket, sys
 what, address, port, spare = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -19,6 +20,7 @@ s = socket.socket()
 if what == "listen":
     s.bind((address, port))
 resource.setrlimit(resource.RLIMIT_NOFILE, (s.fileno() + 1 + spare,) * 2)
+print("asking", flush=True)
 try:
     s.listen() if what == "listen" else s.connect((address, port))
     print("ok")
@@ -41,11 +43,14 @@ beforeEach(async () => {
 });
 afterAll(() => lab?.close());
 
-const attempt = (
-  what: 'connect' | 'listen',
-  how: { knock?: Knock; spare?: number; before?: readonly string[] } = {},
-) =>
-  run(
+interface How {
+  readonly knock?: Knock;
+  readonly spare?: number;
+  readonly before?: readonly string[];
+}
+
+const startAttempt = (what: 'connect' | 'listen', how: How = {}) =>
+  start(
     lab.client,
     [
       ...(how.before ?? []),
@@ -59,7 +64,9 @@ const attempt = (
     ],
     { knock: how.knock ?? knock },
   );
-const WELL = { stdout: 'ok\n', stderr: '' };
+const attempt = (...how: Parameters<typeof startAttempt>) => finish(startAttempt(...how));
+const WELL = { stdout: 'asking\nok\n', stderr: '' };
+const FAILED = 'asking\nEPROTONOSUPPORT\n';
 
 const hooked = () => [inside(lab.server, ['tc', 'qdisc', 'show']), ...filtersOn(lab.server)];
 
@@ -94,7 +101,7 @@ describe('kernel memory', () => {
     const { result, packets } = await capturing(lab, () => attempt(what));
     await relieve();
     expect(packets).toEqual([]);
-    expect(result.stdout).toBe('EPROTONOSUPPORT\n');
+    expect(result.stdout).toBe(FAILED);
     expect(result.stderr).toMatch(/^knockify: .*ENOMEM[^\n]*\n$/);
     expect(await attempt('listen')).toMatchObject(WELL);
   });
@@ -112,16 +119,19 @@ describe('descriptors', () => {
     const holder = start(lab.client, [PYTHON, '-c', hold, control.socket]);
     await untilSays(holder, 'held');
     await untilSays(control.program, 'EMFILE');
-    const listening = attempt('listen');
+    const listening = startAttempt('listen');
+    await untilSays(listening, 'asking');
+    await sleep(300);
+    expect(listening.isRunning()).toBe(true);
     await stop(holder, 'SIGKILL');
-    expect(await listening).toMatchObject(WELL);
+    expect(await finish(listening)).toMatchObject(WELL);
     await until('all of them to be closed', () => open() <= before);
   });
 
   test.each(['connect', 'listen'] as const)('of the program: %s fails', async (what) => {
     const { result, packets } = await capturing(lab, () => attempt(what, { spare: 0 }));
     expect(packets).toEqual([]);
-    expect(result.stdout).toBe('EPROTONOSUPPORT\n');
+    expect(result.stdout).toBe(FAILED);
     expect(result.stderr).toMatch(/^knockify: .*Too many open files[^\n]*\n$/);
   });
 });
@@ -152,6 +162,6 @@ describe('space for what is logged', () => {
   test('the program hears of a failure by errno all the same', async () => {
     await control.stop();
     const before = ['bash', '-c', 'exec "$@" 2>/dev/full', 'bash'];
-    expect(await attempt('listen', { before })).toMatchObject({ stdout: 'EPROTONOSUPPORT\n' });
+    expect(await attempt('listen', { before })).toMatchObject({ stdout: FAILED });
   });
 });

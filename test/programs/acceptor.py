@@ -13,13 +13,21 @@ listener = socket.socket(family, socket.SOCK_STREAM)
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 listener.bind(where)
 listener.listen(*map(int, sys.argv[3:]))
+
+
+def tell(what):
+    # In one piece: whoever has seen a part has seen all.
+    print(json.dumps(what) + "\n", end="", flush=True)
+
+
 while True:
     connection, _ = listener.accept()
     with connection:
         connection.settimeout(5)
         try:
             got = connection.recv(4096)
+            # Before the client can know, and go on.
+            tell({"got": got.hex()})
             connection.sendall(got)
-            print(json.dumps({"got": got.hex()}), flush=True)
         except OSError as error:
-            print(json.dumps({"error": errno.errorcode.get(error.errno, str(error))}), flush=True)
+            tell({"error": errno.errorcode.get(error.errno, str(error))})

@@ -34,6 +34,7 @@ async def serve():
     listener = socket.create_server((address, int(port)), family=FAMILY, backlog=4096, dualstack_ipv6=address == "::")
     listener.setblocking(False)
     server = await asyncio.start_server(echo, sock=listener, backlog=4096)
+    print("serving", flush=True)
     await server.serve_forever()
 
 

@@ -100,10 +100,14 @@ def cloned():
     """A child that no handler of fork() was called for accepts on a copy of its own."""
     listener = bound()
     listener.listen()
-    child = ctypes.CDLL(None)._Fork()
+    clone = ctypes.CDLL(None)._Fork
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    child = clone()
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         serve(listener.dup())
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
+    signal.sigwait([signal.SIGTERM])
+    os.kill(child, signal.SIGKILL)
     os.wait()
 
 

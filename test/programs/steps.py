@@ -1,12 +1,14 @@
 """Connects, or listens, and tells what each step came to, as one JSON line.
 
 `connect ADDRESS PORT [HEX...]` connects, sends the given bytes one call each, and reads once.
+Each of its calls ends after PATIENCE seconds, a variable of the environment.
 `listen ADDRESS PORT` binds and listens; where that worked it stays until it is killed.
 `after` repeats what the kernel says about the socket: TCP_REPAIR, the state and the options that arming uses.
 """
 
 import errno
 import json
+import os
 import socket
 import struct
 import sys
@@ -15,6 +17,8 @@ import time
 TCP_REPAIR = 19
 TCP_FASTOPEN_CONNECT = 30
 TCP_NO_COOKIE = 34
+
+PATIENCE = int(os.environ.get("PATIENCE", "20"))
 
 
 def attempt(steps, name, call):
@@ -51,7 +55,7 @@ if what == "listen":
 else:
     # A blocking socket whose calls end all the same.
     for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-        connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", 3, 0))
+        connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", PATIENCE, 0))
     if attempt(steps, "connect", lambda: connection.connect(where)):
         for payload in payloads:
             if not attempt(steps, "send", lambda: connection.sendall(bytes.fromhex(payload))):
