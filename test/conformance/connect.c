@@ -210,8 +210,8 @@ static void interrupt_after(int ms, int flags)
 
 static void say_signals(void)
 {
-    signal(SIGALRM, SIG_DFL);
     alarm(PATIENCE);
+    signal(SIGALRM, SIG_DFL);
     printf("signals: %s\n", alarms > 0 ? "some" : "none");
 }
 
