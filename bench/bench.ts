@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { inside } from '../test/lab/netns.ts';
@@ -121,4 +121,12 @@ export function memoryOf(pid: number, field: 'VmRSS' | 'RssAnon' | 'VmHWM'): num
   return Number(
     new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1],
   );
+}
+
+/** Nanoseconds of CPU time that a process has had, with all its threads that have not ended. */
+export function timeOf({ pid }: Program): number {
+  const times = readdirSync(`/proc/${pid}/task`).map((task) =>
+    Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'latin1').split(' ')[0]),
+  );
+  return times.reduce((sum, value) => sum + value, 0);
 }

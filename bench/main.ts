@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { Bench } from './bench.ts';
 import { machine } from './machine.ts';
 import { plotCurves, plotFigures, shown } from './plot.ts';
-import { filledIn, provenance, type Result, resultOf, table } from './report.ts';
+import { filledIn, placeOf, provenance, type Result, resultOf, table } from './report.ts';
 import { rows } from './rows/index.ts';
 
 /**
@@ -23,8 +23,10 @@ function write(result: Result): void {
   mkdirSync(PLOTS, { recursive: true });
   writeFileSync(join(RESULTS, `${result.id}.json`), `${JSON.stringify(result)}\n`);
   const { title, figures, curves } = result;
-  writeFileSync(join(PLOTS, `${result.id}.svg`), plotFigures(title, figures));
-  if (curves !== undefined) writeFileSync(join(PLOTS, `${result.id}-curves.svg`), plotCurves(title, curves));
+  const footer = placeOf(result);
+  writeFileSync(join(PLOTS, `${result.id}.svg`), plotFigures(title, footer, figures));
+  if (curves !== undefined)
+    writeFileSync(join(PLOTS, `${result.id}-curves.svg`), plotCurves(title, footer, curves));
 }
 
 function results(): Result[] {

@@ -10,6 +10,7 @@ const WIDTH = 720;
 const LEFT = 290;
 const RIGHT = 90;
 const LINE_HEIGHT = 34;
+const FOOTER = 20;
 
 function escaped(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
@@ -24,14 +25,17 @@ function rule(x1: number, y1: number, x2: number, y2: number, attributes: string
   return `<line x1="${a}" y1="${b}" x2="${c}" y2="${d}" ${attributes}/>`;
 }
 
-function svg(title: string, height: number, content: readonly string[]): string {
+/** `footer` says where and when it was measured. */
+function svg(title: string, footer: string, above: number, content: readonly string[]): string {
   const heading = text(10, 22, title, `font-size="15" font-weight="bold"`);
+  const height = above + FOOTER;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12" fill="${INK}">`,
     `<title>${escaped(title)}</title>`,
     `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
     heading,
     ...content,
+    text(10, height - 8, footer, `font-size="10" fill="${FADED}"`),
     '</svg>\n',
   ].join('\n');
 }
@@ -76,20 +80,20 @@ function figureLine({ name, unit, samples, summary, target }: Figure, y: number)
 }
 
 /** All figures of a row, each from 0 on its own scale. */
-export function plotFigures(title: string, figures: readonly Figure[]): string {
+export function plotFigures(title: string, footer: string, figures: readonly Figure[]): string {
   const top = 56;
   const y = scalePoint(
     figures.map(({ name }) => name),
     [top, top + LINE_HEIGHT * Math.max(figures.length - 1, 0)],
   );
   const lines = figures.map((figure) => figureLine(figure, y(figure.name) ?? top));
-  return svg(title, top + LINE_HEIGHT * figures.length, lines);
+  return svg(title, footer, top + LINE_HEIGHT * figures.length, lines);
 }
 
 const PLOT = { left: 70, right: WIDTH - 190, top: 50, bottom: 330 } as const;
 
 /** Medians and middle halves by something, both axes logarithmic. */
-export function plotCurves(title: string, { x: xName, y: yName, lines }: Curves): string {
+export function plotCurves(title: string, footer: string, { x: xName, y: yName, lines }: Curves): string {
   const summaries = lines.map(({ name, points }) => ({
     name,
     points: points.map((point) => ({ x: point.x, ...summarise(point.samples) })),
@@ -134,7 +138,7 @@ export function plotCurves(title: string, { x: xName, y: yName, lines }: Curves)
       text(PLOT.right + 16, (labels(name) ?? 0) + 12, name, `fill="${colour}"`),
     ];
   });
-  return svg(title, PLOT.bottom + 50, [...axes, ...drawn]);
+  return svg(title, footer, PLOT.bottom + 50, [...axes, ...drawn]);
 }
 
 /** Powers of ten, or all where there is no room for two of them. */

@@ -39,13 +39,22 @@ export function table(results: readonly Result[]): string {
   return ['| what | figure | median (middle half) | to reach |', '|---|---|---|---|', ...lines].join('\n');
 }
 
-/** Where and when the rows were measured, those of one machine and day in one line. */
+/** Where, when and of what a row was measured. */
+export function placeOf({ date, machine }: Pick<Result, 'date' | 'machine'>): string {
+  const { kernel, cpu, cores, node, commit } = machine;
+  const place = `${date.slice(0, 10)}, Linux ${kernel}, ${cores} × ${cpu}, Node ${node}`;
+  return commit === undefined ? place : `${place}, commit ${commit}`;
+}
+
+/** Those of one place in one line. */
 export function provenance(results: readonly Result[]): string {
   const places = new Map<string, string[]>();
-  for (const { id, date, machine } of results) {
-    const { kernel, cpu, cores, node } = machine;
-    const place = `${date.slice(0, 10)}, Linux ${kernel}, ${cores} × ${cpu}, Node ${node}`;
-    places.set(place, [...(places.get(place) ?? []), `${id} (load ${machine.load.toFixed(1)})`]);
+  for (const result of results) {
+    const place = placeOf(result);
+    places.set(place, [
+      ...(places.get(place) ?? []),
+      `${result.id} (load ${result.machine.load.toFixed(1)})`,
+    ]);
   }
   return [...places].map(([place, ids]) => `${place}: ${ids.join(', ')}.`).join('\n\n');
 }

@@ -69,6 +69,11 @@ export function figure(
   return { name, unit, summary, target, met, samples };
 }
 
+/** With where its median surely is. */
+export function surely(of: Figure): Figure {
+  return { ...of, within: medianWithin(of.samples) };
+}
+
 /** The quantities of rounds, and their ratio, with where it surely is. */
 export function compared(name: string, unit: string, rounds: readonly Round[], target?: Target): Figure[] {
   const of = ratios(rounds);
@@ -83,6 +88,6 @@ export function compared(name: string, unit: string, rounds: readonly Round[], t
       unit,
       rounds.map(({ baseline }) => baseline),
     ),
-    { ...figure(`${name}: ratio`, '', of, target), within: medianWithin(of) },
+    surely(figure(`${name}: ratio`, '', of, target)),
   ];
 }

@@ -67,3 +67,15 @@ export async function interleaved(
   }
   return all;
 }
+
+/** The same for more than two that are no ratio: what each of them came to, in the order in which they are given. */
+export async function inTurns<T extends readonly unknown[]>(
+  round: number,
+  ...measurements: { readonly [K in keyof T]: () => Promise<T[K]> }
+): Promise<T> {
+  const order = [...measurements.keys()];
+  if (round % 2 === 1) order.reverse();
+  const results: unknown[] = [];
+  for (const index of order) results[index] = await measurements[index]?.();
+  return results as unknown as T;
+}

@@ -195,6 +195,8 @@ int main(int argc, char **argv) {
   int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   if (bind(listener, (struct sockaddr *)&server, sizeof(server)) < 0 || listen(listener, 16) < 0) err(1, "listen");
   if (is_child()) serve(listener, &to);
+  /* Until that one waits, as a control process does. */
+  usleep(20000);
   if (latency) measure(&server, &to, atol(argv[4]));
   else crowd(&server, &to, atof(argv[4]), atoi(argv[5]));
   return 0;

@@ -5,7 +5,7 @@ import { type Host, inside } from '../../test/lab/netns.ts';
 import { type Knock, type Program, start, stop, untilSays } from '../../test/lab/program.ts';
 import type { Bench } from '../bench.ts';
 import { atLeast, figure, type Row } from '../row.ts';
-import { quantile } from '../statistics.ts';
+import { inTurns, quantile } from '../statistics.ts';
 
 const HIDDEN = 7101;
 const STEALTH = 7102;
@@ -30,6 +30,8 @@ interface Reached {
 interface Sample {
   readonly plain: Reached;
   readonly stealth: Reached;
+  /** Microseconds. */
+  readonly least: number;
   readonly knockd: Reached;
   readonly fwknop: Reached;
   /** The same, with a server that does not capture. */
@@ -48,6 +50,15 @@ async function reach(
   const text = await bench.output(client, [bench.program('reach'), ...to, ...command], knock);
   const [started = Number.NaN, wanted = Number.NaN, ...later] = text.trim().split(' ').map(Number);
   return { started, wanted, later: quantile(later, 0.5) };
+}
+
+/** What no control process can save of a first connect, in the middle of some. Microseconds. */
+async function exchangeOften(bench: Bench): Promise<number> {
+  const { client, server } = bench.stealth;
+  const command = [bench.program('exchange'), 'latency', server.addresses.ipv4, String(OPEN), '1'];
+  const all: number[] = [];
+  for (let time = 0; time < OFTEN; time++) all.push(Number(await bench.output(client, command)) / 1000);
+  return quantile(all, 0.5);
 }
 
 /** Of some that are over soon, the middle of each. */
@@ -165,19 +176,24 @@ export const knocking: Row = {
     const samples: Sample[] = [];
     const knock = ['/usr/bin/knock', '-d', '0', server.addresses.ipv4, ...KNOCKS];
     for (let round = 0; round < ROUNDS * settings.rounds; round++) {
-      const plain = await reachOften(bench, OPEN);
-      const hidden = await reachOften(bench, STEALTH, stealth.knock(client));
+      const [plain, hidden, least] = await inTurns(
+        round,
+        () => reachOften(bench, OPEN),
+        () => reachOften(bench, STEALTH, stealth.knock(client)),
+        () => exchangeOften(bench),
+      );
       const knockd = await reach(bench, HIDDEN, knock);
       rule(server, '-D', '-s', client.addresses.ipv4, '-j', 'ACCEPT');
       const captured = await reach(bench, HIDDEN, fwknop.command);
       inside(server, ['iptables', '-F', CAPTURING.chain]);
       const received = await reach(bench, HIDDEN, receiving.command);
       inside(server, ['iptables', '-F', RECEIVING.chain]);
-      samples.push({ plain, stealth: hidden, knockd, fwknop: captured, received });
+      samples.push({ plain, stealth: hidden, least, knockd, fwknop: captured, received });
     }
     for (const program of [knockd, fwknop.daemon, receiving.daemon]) await stop(program);
     await bench.stop(...servers);
-    const all = (name: keyof Sample, from: keyof Reached) => samples.map((sample) => sample[name][from]);
+    const all = (name: Exclude<keyof Sample, 'least'>, from: keyof Reached) =>
+      samples.map((sample) => sample[name][from]);
     /** `stealth` and the others from the same point on. */
     const faster = (stealth: keyof Reached, others: keyof Reached) =>
       samples.map((one) => Math.min(one.knockd[others], one.fwknop[others]) / one.stealth[stealth]);
@@ -186,6 +202,11 @@ export const knocking: Row = {
       figures: [
         figure('an open port, first connect of the process', 'µs', all('plain', 'wanted')),
         figure('stealth, first connect of the process', 'µs', all('stealth', 'wanted')),
+        figure(
+          'of that no control process can save',
+          'µs',
+          samples.map(({ least }) => least),
+        ),
         figure('stealth, a later connect of the process', 'µs', all('stealth', 'later')),
         figure('knockd: runs knock, then connects until it may', 'µs', all('knockd', 'wanted')),
         figure('fwknop: runs fwknop, then connects until it may', 'µs', all('fwknop', 'wanted')),

@@ -1,8 +1,13 @@
+import { cpus } from 'node:os';
+import type { Program } from '../../test/lab/program.ts';
+import { timeOf } from '../bench.ts';
 import { atLeast, figure, type Row } from '../row.ts';
+import { inTurns } from '../statistics.ts';
 
 const GUARDED = 7031;
 const OPEN = 7032;
 const CLIENTS = 8;
+const PROCESSORS = cpus().length;
 
 export const rate: Row = {
   id: 'rate',
@@ -29,15 +34,23 @@ export const rate: Row = {
     const exchanged = async () =>
       Number(await bench.output(client, [bench.program('exchange'), 'rate', ...to(OPEN), String(CLIENTS)])) /
       settings.seconds;
-    const rounds: { stealth: number; least: number; plain: number }[] = [];
+    /** Connects per second, and the microseconds of CPU time for each that the control process and the server took. */
+    const knocked = async () => {
+      const [control, acceptor] = [stealth.controls.client.program, acceptors[0] as Program];
+      const before = [timeOf(control), timeOf(acceptor)];
+      const rate = await connected(GUARDED, true);
+      const [own = 0, served = 0] = [timeOf(control), timeOf(acceptor)].map(
+        (time, i) => (time - (before[i] ?? 0)) / 1000 / (rate * settings.seconds),
+      );
+      return { rate, own, served };
+    };
+    const rounds: { stealth: number; own: number; served: number; least: number; plain: number }[] = [];
     for (let round = 0; round <= settings.rounds; round++) {
-      const measured = {
-        stealth: await connected(GUARDED, true),
-        least: await exchanged(),
-        plain: await connected(OPEN),
-      };
+      const [{ rate: made, ...times }, least, plain] = await inTurns(round, knocked, exchanged, () =>
+        connected(OPEN),
+      );
       // The first round warms everything up.
-      if (round > 0) rounds.push(measured);
+      if (round > 0) rounds.push({ stealth: made, ...times, least, plain });
     }
     await bench.stop(...acceptors);
     const each = (of: (round: (typeof rounds)[number]) => number) => rounds.map(of);
@@ -63,6 +76,26 @@ export const rate: Row = {
           'stealth connects, of what could be armed at most',
           '',
           each((round) => round.stealth / round.least),
+        ),
+        figure(
+          'time of all processors for a stealth connect',
+          'µs',
+          each((round) => (PROCESSORS * 1e6) / round.stealth),
+        ),
+        figure(
+          'of that, of the control process',
+          'µs',
+          each((round) => round.own),
+        ),
+        figure(
+          'of that, of the server',
+          'µs',
+          each((round) => round.served),
+        ),
+        figure(
+          'the same of a connect that a process armed which does nothing else',
+          'µs',
+          each((round) => (PROCESSORS * 1e6) / round.least),
         ),
       ],
     };

@@ -1,4 +1,4 @@
-import { start, stop, until, untilListening } from '../../test/lab/program.ts';
+import { type Program, start, stop, until, untilListening } from '../../test/lab/program.ts';
 import type { Bench } from '../bench.ts';
 import { atMost, type Curve, type Figure, figure, type Row } from '../row.ts';
 import { summarise } from '../statistics.ts';
@@ -6,18 +6,23 @@ import { summarise } from '../statistics.ts';
 const LISTENERS = [1, 10, 100];
 const CONNECTIONS = 10_000;
 const CHUNK = 1000;
-const PORT = 7061;
-const GUARDED = 7062;
+const TIMES = 5;
+const GUARDED = 7061;
+const PORT = 7062;
 
 /** Nanoseconds of each call of holder.c. */
-async function hold(bench: Bench, host: Bench['stealth']['client'], ...command: string[]): Promise<number[]> {
-  const program = start(host, [bench.program('holder'), ...command], { knock: bench.stealth.knock(host) });
-  await until('all sockets', () => program.stdout().includes('memory') || !program.isRunning(), 300_000);
-  const times = program
+function timesOf(holder: Program): number[] {
+  return holder
     .stdout()
     .split('\n')
     .filter((line) => /^\d+$/.test(line))
     .map(Number);
+}
+
+async function hold(bench: Bench, host: Bench['stealth']['client'], ...command: string[]): Promise<number[]> {
+  const program = start(host, [bench.program('holder'), ...command], { knock: bench.stealth.knock(host) });
+  await until('all sockets', () => program.stdout().includes('memory') || !program.isRunning(), 300_000);
+  const times = timesOf(program);
   if (!program.stdout().includes('memory')) throw new Error(program.stderr());
   await stop(program);
   return times;
@@ -25,57 +30,53 @@ async function hold(bench: Bench, host: Bench['stealth']['client'], ...command: 
 
 async function listeners(bench: Bench): Promise<{ calls: Curve; flood: Curve }> {
   const { server } = bench.stealth;
-  const calls = [];
-  const flood = [];
-  for (const count of LISTENERS) {
-    const samples: number[] = [];
-    const answered: number[] = [];
-    for (let round = 0; round < bench.settings.rounds; round++) {
+  const samples = LISTENERS.map((): number[] => []);
+  const answered = LISTENERS.map((): number[] => []);
+  for (let round = 0; round < bench.settings.rounds; round++) {
+    for (const [index, count] of LISTENERS.entries()) {
       const holding = start(server, [bench.program('holder'), 'listen', String(count)], {
         knock: bench.stealth.knock(server),
       });
       await until('all listeners', () => holding.stdout().includes('memory') || !holding.isRunning(), 60_000);
       const guarded = await bench.accepting(GUARDED, bench.stealth.knock(server), 'reset');
       await untilListening(guarded, GUARDED);
-      answered.push(1e9 / (await bench.handshakes(GUARDED)));
+      answered[index]?.push(1e6 / (await bench.handshakes(GUARDED)));
       await bench.stop(guarded, holding);
-      samples.push(
-        ...holding
-          .stdout()
-          .split('\n')
-          .filter((line) => /^\d+$/.test(line))
-          .map(Number),
-      );
+      // The last one has the most beside it.
+      samples[index]?.push((timesOf(holding).at(-1) ?? Number.NaN) / 1000);
     }
-    calls.push({ x: count, samples: samples.map((ns) => ns / 1000) });
-    flood.push({ x: count, samples: answered.map((ns) => ns / 1000) });
   }
-  return { calls: { name: 'listen()', points: calls }, flood: { name: 'wrong SYN answered', points: flood } };
+  const points = (of: number[][]) => LISTENERS.map((x, index) => ({ x, samples: of[index] ?? [] }));
+  return {
+    calls: { name: 'listen()', points: points(samples) },
+    flood: { name: 'wrong SYN answered', points: points(answered) },
+  };
 }
 
+/** The middle connect of each thousand, once for each time that all are made. */
 async function connections(bench: Bench): Promise<Curve> {
   const { server, client } = bench.stealth;
-  const acceptor = await bench.accepting(PORT, bench.stealth.knock(server), 'keep');
-  const times = await hold(
-    bench,
-    client,
-    'connect',
-    server.addresses.ipv4,
-    String(PORT),
-    String(CONNECTIONS),
-  );
-  await bench.stop(acceptor);
   const points = Array.from({ length: CONNECTIONS / CHUNK }, (_, i) => ({
     x: (i + 1) * CHUNK,
-    samples: times.slice(i * CHUNK, (i + 1) * CHUNK).map((ns) => ns / 1000),
+    samples: [] as number[],
   }));
+  for (let time = 0; time < TIMES; time++) {
+    // What is in TIME-WAIT is in nobody's way on another port.
+    const port = PORT + time;
+    const acceptor = await bench.accepting(port, bench.stealth.knock(server), 'keep');
+    const to = [server.addresses.ipv4, String(port), String(CONNECTIONS)];
+    const times = await hold(bench, client, 'connect', ...to);
+    await bench.stop(acceptor);
+    for (const [i, { samples }] of points.entries())
+      samples.push(summarise(times.slice(i * CHUNK, (i + 1) * CHUNK)).median / 1000);
+  }
   return { name: 'stealth connect', points };
 }
 
-/** How much dearer one is among the most than among the fewest: 1 would be no dearer. */
-function growth(curve: Curve): number {
-  const [first, last] = [curve.points[0], curve.points.at(-1)];
-  return summarise(last?.samples ?? []).median / summarise(first?.samples ?? []).median;
+/** How much dearer one is among the most than among the fewest, in each round: 1 would be no dearer. */
+function growth({ points }: Curve): number[] {
+  const [fewest, most] = [points[0]?.samples ?? [], points.at(-1)?.samples ?? []];
+  return most.map((value, round) => value / (fewest[round] ?? Number.NaN));
 }
 
 export const scale: Row = {
@@ -86,7 +87,7 @@ export const scale: Row = {
     const { calls, flood } = await listeners(bench);
     const connected = await connections(bench);
     const figures: Figure[] = [calls, flood, connected].map((curve) =>
-      figure(`${curve.name}: cost of one among the most, against the fewest`, '', [growth(curve)], atMost(2)),
+      figure(`${curve.name}: cost of one among the most, against the fewest`, '', growth(curve), atMost(2)),
     );
     return {
       figures,

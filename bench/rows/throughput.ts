@@ -1,7 +1,7 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Knock, type Program, start, until, untilListening } from '../../test/lab/program.ts';
-import type { Bench } from '../bench.ts';
+import { type Bench, timeOf } from '../bench.ts';
 import { atLeast, compared, type Figure, type Row } from '../row.ts';
 import { interleaved, type Round } from '../statistics.ts';
 
@@ -25,14 +25,6 @@ function sentBy({ client }: Transfer): number {
     readFileSync(`/proc/${client.pid}/net/dev`, 'latin1'),
   );
   return Number(line?.[1]?.trim().split(/\s+/)[8]);
-}
-
-/** Nanoseconds of CPU time that a process has had, with all its threads. */
-function timeOf({ pid }: Program): number {
-  const times = readdirSync(`/proc/${pid}/task`).map((task) =>
-    Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'latin1').split(' ')[0]),
-  );
-  return times.reduce((sum, value) => sum + value, 0);
 }
 
 async function open(bench: Bench, port: number, streams: number, knocks: boolean): Promise<Transfer> {

@@ -6,9 +6,12 @@ import { start, untilListening } from '../../test/lab/program.ts';
 import type { Bench } from '../bench.ts';
 import { newGuard, programs, runTime, withStatistics } from '../guardTime.ts';
 import { atMost, figure, type Row } from '../row.ts';
+import { inTurns } from '../statistics.ts';
 
 const GUARDED = 7091;
 const EMPTY = 7092;
+const TOKENLESS = 7093;
+const PROGRAM = fileURLToPath(new URL('../programs/tokenless.ts', import.meta.url));
 const TOKEN = fileURLToPath(new URL('../../test/engine/token.bpf.c', import.meta.url));
 /** Few in a row, and often: what the scheduler does meanwhile must not be measured. */
 const REPEATS = 2_000;
@@ -75,18 +78,34 @@ export const verdict: Row = {
     const dropper = start(stealth.server, [bench.program('dropper'), String(EMPTY)]);
     const server = await bench.accepting(GUARDED, stealth.knock(stealth.server), 'reset');
     await untilListening(dropper, EMPTY);
-    const samples: { guard: number; empty: number }[] = [];
+    const tokenless = start(stealth.server, [
+      ...[process.execPath, '--import', import.meta.resolve('tsx'), PROGRAM],
+      String(TOKENLESS),
+    ]);
+    await untilListening(tokenless, TOKENLESS);
+    const samples: { guard: number; empty: number; rest: number }[] = [];
     await withStatistics(async () => {
       const guard = await newGuard(bench, GUARDED, before);
+      const rest = await newGuard(bench, TOKENLESS, new Set([...before, guard]));
       const empty = Number(dropper.stdout());
+      const timeOf = (id: number, port: number) => runTime(id, () => bench.handshakes(port));
       for (let round = 0; round < settings.rounds; round++) {
-        samples.push({
-          guard: await runTime(guard, () => bench.handshakes(GUARDED)),
-          empty: await runTime(empty, () => bench.handshakes(EMPTY)),
-        });
+        const [ours, nothing, without] = await inTurns(
+          round,
+          () => timeOf(guard, GUARDED),
+          () => timeOf(empty, EMPTY),
+          () => timeOf(rest, TOKENLESS),
+        );
+        samples.push({ guard: ours, empty: nothing, rest: without });
       }
     });
-    await bench.stop(server, dropper);
+    await bench.stop(server, dropper, tokenless);
+    const compiled = (
+      await bench.output(stealth.client, [bench.program('round'), String(100 * settings.rounds)])
+    )
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' ').map(Number));
     const { md5, nothing } = testRuns(bench, OFTEN * settings.rounds);
     return {
       figures: [
@@ -107,6 +126,11 @@ export const verdict: Row = {
           atMost(120),
         ),
         figure(
+          'of that, all but the token',
+          'ns',
+          samples.map(({ rest, empty }) => rest - empty),
+        ),
+        figure(
           'MD5 round alone, as BPF',
           'ns',
           md5.map((one, i) => one - (nothing[i] ?? 0)),
@@ -114,10 +138,17 @@ export const verdict: Row = {
         figure(
           'MD5 round alone, as machine code of gcc',
           'ns',
-          (await bench.output(stealth.client, [bench.program('round'), String(100 * settings.rounds)]))
-            .trim()
-            .split('\n')
-            .map(Number),
+          compiled.map(([apart = Number.NaN]) => apart),
+        ),
+        figure(
+          'the same, each waiting for the one before',
+          'ns',
+          compiled.map(([, chained = Number.NaN]) => chained),
+        ),
+        figure(
+          'one addition that waits for the one before: a cycle',
+          'ns',
+          compiled.map(([, , cycle = Number.NaN]) => cycle),
         ),
       ],
     };

@@ -82,7 +82,7 @@ describe('plots', () => {
   }
 
   test('of figures have a line, a median and a label each, and a dot a sample', () => {
-    const svg = plotFigures('a < b & c', figures);
+    const svg = plotFigures('a < b & c', 'here & now', figures);
     const elements = wellFormed(svg);
     expect(elements.filter((name) => name === 'circle')).toHaveLength(3 + 3 * 2);
     for (const { name, summary, unit } of figures) {
@@ -90,10 +90,11 @@ describe('plots', () => {
       expect(svg).toContain(`>${`${shown(summary.median)} ${unit}`.trim()}</text>`);
     }
     expect(svg).toContain('a &lt; b &amp; c');
+    expect(svg).toContain('here &amp; now');
   });
 
   test('of very many samples stay small', () => {
-    const svg = plotFigures('x', [
+    const svg = plotFigures('x', 'here', [
       figure(
         'many',
         'ns',
@@ -106,7 +107,7 @@ describe('plots', () => {
 
   test('of curves have a line and a label each', () => {
     const points = [1, 10, 100].map((x) => ({ x, samples: [x, 2 * x, 3 * x] }));
-    const svg = plotCurves('growth', {
+    const svg = plotCurves('growth', 'here', {
       x: 'how many',
       y: 'µs',
       lines: [
