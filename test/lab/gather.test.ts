@@ -60,7 +60,7 @@ describe('a program that waits for an answer too early', () => {
       });
       await untilSays(waiting, 'waits for an answer').catch(() => {});
       // Once.
-      await sleep(500);
+      await sleep(2_500);
       return stop(waiting);
     });
     const lines = outcome.stderr.split('\n').filter((line) => line.includes('waits for an answer'));
