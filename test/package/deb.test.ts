@@ -277,6 +277,22 @@ describe('a hidden server', () => {
   );
 
   test(
+    'starts no more when the package is removed without its drop-ins, which the removal says',
+    async () => {
+      const removed = await machine.sh('dpkg -r knockify');
+      expect(removed.stderr).toContain('\n/etc/systemd/system/ssh.service.d/knockify.conf\n');
+      expect(await machine.sh('systemctl restart ssh.service')).toMatchObject({
+        status: 1,
+        stderr: expect.stringContaining('Assertion failed'),
+      });
+      expect(await openPorts()).toEqual([]);
+      await succeed('dpkg -i knockify_*.deb; systemctl restart ssh.service');
+      await expectHidden();
+    },
+    STEP,
+  );
+
+  test(
     'is an ordinary one after removal, which leaves nothing',
     async () => {
       await succeed(commands('Remove'));
