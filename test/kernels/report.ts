@@ -8,7 +8,9 @@ const START = `<!-- Verified by test/kernels/kernels.test.ts. Do not edit; run: 
 # Other kernels
 
 \`npm run test:kernels\` boots Debian's own kernels, as the packages have them, in a machine that QEMU computes, and runs a
-choice of the tests there. \`npm test\` runs all of them on the kernel that is there.
+choice of the tests there. \`npm test\` runs all of them on the kernel that is there. Computing both takes an hour or more on
+two processors, so CI does not. What is not in the table (probes and replays by ten thousands, the programs of others) is
+run on the kernel that is there alone.
 
 `;
 
