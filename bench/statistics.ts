@@ -56,13 +56,8 @@ export async function interleaved(
 ): Promise<Round[]> {
   const all: Round[] = [];
   for (let round = 0; round < rounds; round++) {
-    if (round % 2 === 0) {
-      const measured = await value();
-      all.push({ value: measured, baseline: await baseline() });
-    } else {
-      const first = await baseline();
-      all.push({ value: await value(), baseline: first });
-    }
+    const [measured, against] = await inTurns(round, value, baseline);
+    all.push({ value: measured, baseline: against });
     done();
   }
   return all;

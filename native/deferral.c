@@ -11,6 +11,7 @@
 
 /* RFC 9293 section 3.7.1. */
 enum { DEFAULT_MSS = 536 };
+/* A millisecond each at most: fewer than a hand is waited for (hands.c). */
 enum { TRIES = 100 };
 
 int knk_read_forgotten(char *failed, int fd, struct knk_forgotten *forgotten) {

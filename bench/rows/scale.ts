@@ -1,4 +1,5 @@
-import { type Program, start, stop, until, untilListening } from '../../test/lab/program.ts';
+import type { Host } from '../../test/lab/netns.ts';
+import { type Program, start, until } from '../../test/lab/program.ts';
 import type { Bench } from '../bench.ts';
 import { atMost, type Curve, type Figure, figure, type Row } from '../row.ts';
 import { summarise } from '../statistics.ts';
@@ -19,13 +20,12 @@ function timesOf(holder: Program): number[] {
     .map(Number);
 }
 
-async function hold(bench: Bench, host: Bench['stealth']['client'], ...command: string[]): Promise<number[]> {
+/** holder.c, once it has all its sockets. */
+async function startHolder(bench: Bench, host: Host, ...command: string[]): Promise<Program> {
   const program = start(host, [bench.program('holder'), ...command], { knock: bench.stealth.knock(host) });
   await until('all sockets', () => program.stdout().includes('memory') || !program.isRunning(), 300_000);
-  const times = timesOf(program);
   if (!program.stdout().includes('memory')) throw new Error(program.stderr());
-  await stop(program);
-  return times;
+  return program;
 }
 
 async function listeners(bench: Bench): Promise<{ calls: Curve; flood: Curve }> {
@@ -34,16 +34,12 @@ async function listeners(bench: Bench): Promise<{ calls: Curve; flood: Curve }> 
   const answered = LISTENERS.map((): number[] => []);
   for (let round = 0; round < bench.settings.rounds; round++) {
     for (const [index, count] of LISTENERS.entries()) {
-      const holding = start(server, [bench.program('holder'), 'listen', String(count)], {
-        knock: bench.stealth.knock(server),
-      });
-      await until('all listeners', () => holding.stdout().includes('memory') || !holding.isRunning(), 60_000);
+      const holder = await startHolder(bench, server, 'listen', String(count));
       const guarded = await bench.accepting(GUARDED, bench.stealth.knock(server), 'reset');
-      await untilListening(guarded, GUARDED);
       answered[index]?.push(1e6 / (await bench.handshakes(GUARDED)));
-      await bench.stop(guarded, holding);
+      await bench.stop(guarded, holder);
       // The last one has the most beside it.
-      samples[index]?.push((timesOf(holding).at(-1) ?? Number.NaN) / 1000);
+      samples[index]?.push((timesOf(holder).at(-1) ?? Number.NaN) / 1000);
     }
   }
   const points = (of: number[][]) => LISTENERS.map((x, index) => ({ x, samples: of[index] ?? [] }));
@@ -65,8 +61,9 @@ async function connections(bench: Bench): Promise<Curve> {
     const port = PORT + time;
     const acceptor = await bench.accepting(port, bench.stealth.knock(server), 'keep');
     const to = [server.addresses.ipv4, String(port), String(CONNECTIONS)];
-    const times = await hold(bench, client, 'connect', ...to);
-    await bench.stop(acceptor);
+    const holder = await startHolder(bench, client, 'connect', ...to);
+    const times = timesOf(holder);
+    await bench.stop(holder, acceptor);
     for (const [i, { samples }] of points.entries())
       samples.push(summarise(times.slice(i * CHUNK, (i + 1) * CHUNK)).median / 1000);
   }

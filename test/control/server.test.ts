@@ -19,7 +19,7 @@ import { sockaddrOf } from './sockaddrs.ts';
 
 /** What clients may do to the control process. */
 
-const GONE = fileURLToPath(new URL('gone.py', import.meta.url));
+const GONE = fileURLToPath(new URL('../lab/gone.py', import.meta.url));
 
 let scratch: string;
 let path: string;
@@ -195,20 +195,18 @@ describe('one user', () => {
     serveAnew({ ...limits, perUser: 1 });
     const gone = spawn(PYTHON, ['-B', GONE, path], { stdio: ['pipe', 'pipe', 'inherit'] });
     gone.stdin.end(`${Buffer.from(encode(connectWith('fine'))).toString('hex')}\n`);
-    const waiting = await (async () => {
-      try {
-        await once(gone.stdout, 'data');
-        await until(() => channel.releasing(process.getuid?.() ?? -1) === 1);
-        const client = request();
-        await sleep(1000);
-        expect(channel.receive(client, Buffer.alloc(MAX_MESSAGE_SIZE))).toBeUndefined();
-        return client;
-      } finally {
-        gone.kill();
-      }
-    })();
-    expect((await answer(waiting)).action).toBe(1);
-    channel.close(waiting);
+    try {
+      await once(gone.stdout, 'data');
+      await until(() => channel.releasing(process.getuid?.() ?? -1) === 1);
+      const waiting = request();
+      await sleep(1000);
+      expect(channel.receive(waiting, Buffer.alloc(MAX_MESSAGE_SIZE))).toBeUndefined();
+      gone.kill();
+      expect((await answer(waiting)).action).toBe(1);
+      channel.close(waiting);
+    } finally {
+      gone.kill();
+    }
   });
 
   it('has no more of them where some could be answered promptly', async () => {

@@ -1,6 +1,5 @@
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseEntry } from '../../ts/config/secretNames.ts';
@@ -289,8 +288,7 @@ test('the control process keeps no secret in its memory', async () => {
   const copies = async (text: string) =>
     Number((await run(lab.server, [PYTHON, MEMORY, String(server.program.pid), text])).stdout);
   // Once it has heard that the client is gone.
-  for (let look = 0; look < 20 && (await copies(word)) > 0; look++) await sleep(100);
-  expect(await copies(word)).toBe(0);
+  await expect.poll(() => copies(word), { timeout: patient(2_000) }).toBe(0);
   // The search finds what is there.
   expect(await copies(server.socket)).toBeGreaterThan(0);
   await revokes('grace');

@@ -1,7 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ListenerStatus } from '../../ts/spec/status.ts';
@@ -10,6 +9,7 @@ import { type Control, controlCommand, KNOCKIFY, startControl, statusOf } from '
 import { knockFilters } from './filters.ts';
 import { inside, type Lab, openLab } from './netns.ts';
 import { type Knock, LIBRARY, type Program, PYTHON, run, start, stop, until, untilSays } from './program.ts';
+import { patient } from './slowness.ts';
 import { MODES, type Mode, PROTECTED_LENGTH, SECRET } from './stealthlab.ts';
 
 /** The control process as an ordinary user with two capabilities, started and restarted by a service manager. */
@@ -193,8 +193,7 @@ describe.each(MODES)('%s', (mode) => {
     });
     for (let turn = 0; turn < 5; turn++) expect(await exchange(mode, secret)).toBe(REQUEST);
     // Once it has heard that the last client is gone.
-    for (let look = 0; look < 20 && (await copies()) > 0; look++) await sleep(100);
-    expect(await copies()).toBe(0);
+    await expect.poll(copies, { timeout: patient(2_000) }).toBe(0);
     await stop(server);
   });
 

@@ -4,13 +4,11 @@ Says `gone` once it was answered and has closed everything else. At its end the 
 """
 
 import array
-import os
 import socket
 import sys
 import time
 
-sys.path.append(os.path.join(os.path.dirname(__file__), "../lab"))
-import lingerers  # noqa: E402
+import lingerers
 
 reader = lingerers.reader(backlog=1, buffer=4096)
 some = lingerers.lingering(reader, 60)
